@@ -1,0 +1,28 @@
+"""Samples in; minute deltas, resets, gaps, closings and coverage out. Pure: arrays and rules (C3-C12)."""
+
+from billing_etl.counters.coverage import Coverage, NodeCoverage, cover_hour
+from billing_etl.counters.first_deltas import (
+    FirstDeltas,
+    FirstKind,
+    FirstSamples,
+    judge_first_deltas,
+)
+from billing_etl.counters.policy import CounterPolicy
+from billing_etl.counters.samples import HourSamples, SampleCollector, served_hour_digest
+from billing_etl.counters.sums import HourDeltas, hour_deltas
+
+__all__ = [
+    "CounterPolicy",
+    "Coverage",
+    "FirstDeltas",
+    "FirstKind",
+    "FirstSamples",
+    "HourDeltas",
+    "HourSamples",
+    "NodeCoverage",
+    "SampleCollector",
+    "cover_hour",
+    "hour_deltas",
+    "judge_first_deltas",
+    "served_hour_digest",
+]

@@ -1,0 +1,217 @@
+"""The object store: put, head and list; nothing about events or the database.
+
+Source of the rules: delivery contract, "Integrity" and "Credentials".
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import boto3
+import botocore.exceptions
+from botocore.config import Config
+
+from billing_etl.errors import BillingError, MismatchError, RetryableError, TerminalError
+from billing_etl.settings import Settings
+
+CONCURRENCY: Final = 8
+EVENTS_CONTENT_TYPE: Final = "application/x-ndjson"
+MANIFEST_CONTENT_TYPE: Final = "application/json"
+
+_RETRYABLE_STATUS: Final = frozenset({408, 409, 429, 500, 502, 503, 504})
+_RETRYABLE_CODES: Final = frozenset(
+    {"RequestTimeout", "BadDigest", "SlowDown", "RequestTimeTooSkewed"}
+)
+_CREDENTIAL_ERRORS: Final = (
+    botocore.exceptions.NoCredentialsError,
+    botocore.exceptions.PartialCredentialsError,
+    botocore.exceptions.CredentialRetrievalError,
+    botocore.exceptions.ProfileNotFound,
+    botocore.exceptions.NoAuthTokenError,
+    botocore.exceptions.TokenRetrievalError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """What the server holds under a key."""
+
+    size_bytes: int
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStore:
+    """Puts objects that can be checked, and never overwrites one by accident.
+
+    Safe to use from several threads. Every method raises RetryableError when the store did not
+    answer or is overloaded, TerminalError when it refuses.
+    """
+
+    client: Any
+
+    def check_bucket(self, bucket: str) -> None:
+        """Proves, before anything is sealed or sent, that the bucket is there and may be used.
+
+        Buckets are never created here.
+        """
+        try:
+            self.client.head_bucket(Bucket=bucket)
+        except _FAILURES as error:
+            status = _status(error)
+            if status == 404:
+                raise TerminalError(
+                    f"s3://{bucket}: expected an existing bucket, got 404; "
+                    "create it or correct BILLING_S3_BUCKET"
+                ) from None
+            if status == 403:
+                raise TerminalError(
+                    f"s3://{bucket}: expected access, got 403; check the role or keys of the "
+                    "AWS credential chain and the bucket's policy"
+                ) from None
+            raise _explained(error, f"s3://{bucket}", "head bucket") from error
+
+    def put(self, bucket: str, key: str, payload: bytes, content_type: str) -> None:
+        """Stores the payload under a key that is free, or holds exactly these bytes already.
+
+        The server verifies the SHA-256. A lost answer is therefore healed by putting again.
+
+        Raises:
+            MismatchError: the key holds other content; it is left as it is.
+        """
+        digest = hashlib.sha256(payload).digest()
+        try:
+            self._put(bucket, key, payload, digest, content_type, {"IfNoneMatch": "*"})
+        except _FAILURES as error:
+            if _status(error) not in {409, 412}:
+                raise _explained(error, f"s3://{bucket}/{key}", "put") from error
+        else:
+            return
+        stored = self.head(bucket, key)
+        if stored is None:
+            raise RetryableError(
+                f"s3://{bucket}/{key}: the put lost against another one that left nothing; "
+                "run again"
+            )
+        if stored != StoredObject(len(payload), digest):
+            raise MismatchError(
+                f"s3://{bucket}/{key}: expected {len(payload)} bytes with SHA-256 {digest.hex()}, "
+                f"got {stored.size_bytes} bytes with SHA-256 {stored.sha256.hex()}; someone else "
+                "wrote this key: look at it, then run `billing-etl reconcile` to restore it"
+            )
+
+    def replace(self, bucket: str, key: str, payload: bytes, content_type: str) -> None:
+        """Restores an object from its sealed payload whatever lies there; only for repairs."""
+        digest = hashlib.sha256(payload).digest()
+        try:
+            self._put(bucket, key, payload, digest, content_type, {})
+        except _FAILURES as error:
+            raise _explained(error, f"s3://{bucket}/{key}", "replace") from error
+
+    def _put(
+        self,
+        bucket: str,
+        key: str,
+        payload: bytes,
+        digest: bytes,
+        content_type: str,
+        condition: dict[str, str],
+    ) -> None:
+        self.client.put_object(
+            Bucket=bucket,
+            Key=key,
+            Body=payload,
+            ChecksumSHA256=base64.b64encode(digest).decode(),
+            ContentType=content_type,
+            **condition,
+        )
+
+    def head(self, bucket: str, key: str) -> StoredObject | None:
+        """Size and SHA-256 of an object, None when there is none.
+
+        An object that was stored without a SHA-256 is read and hashed.
+        """
+        try:
+            answer = self.client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+            checksum = answer.get("ChecksumSHA256")
+            if checksum is not None and "-" not in checksum:  # "-": a checksum of parts
+                return StoredObject(answer["ContentLength"], base64.b64decode(checksum))
+            return self._read_and_hash(bucket, key)
+        except _FAILURES as error:
+            if _status(error) == 404:
+                return None
+            raise _explained(error, f"s3://{bucket}/{key}", "head") from error
+
+    def _read_and_hash(self, bucket: str, key: str) -> StoredObject:
+        digest = hashlib.sha256()
+        size_bytes = 0
+        for chunk in self.client.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(1 << 20):
+            digest.update(chunk)
+            size_bytes += len(chunk)
+        return StoredObject(size_bytes, digest.digest())
+
+    def list_keys(self, bucket: str, prefix: str) -> Iterator[str]:
+        """All keys below a prefix, page after page, in the order of the store."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        try:
+            for page in pages:
+                for entry in page.get("Contents", ()):
+                    yield entry["Key"]
+        except _FAILURES as error:
+            raise _explained(error, f"s3://{bucket}/{prefix}", "list") from error
+
+
+def object_store_from(settings: Settings) -> ObjectStore:
+    """A store with credentials from the standard AWS chain only; makes no request by itself."""
+    if not settings.s3_enabled:
+        raise TerminalError("delivery: BILLING_S3_ENABLED is off, no object store is used")
+    config = Config(
+        max_pool_connections=CONCURRENCY,
+        connect_timeout=5,
+        read_timeout=60,
+        retries={"mode": "standard", "total_max_attempts": 4},
+        # The SHA-256 that is sent with every put is the checksum; no second one is wanted.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        # Names such as bucket.host do not resolve for a store of one's own.
+        s3={"addressing_style": "path" if settings.s3_endpoint_url else "auto"},
+    )
+    try:
+        # A session of its own: the shared one is not for threads and remembers old credentials.
+        session = boto3.session.Session()
+        client = session.client("s3", endpoint_url=settings.s3_endpoint_url, config=config)
+    except _FAILURES as error:
+        raise _explained(error, "s3", "open") from error
+    return ObjectStore(client)
+
+
+_FAILURES: Final = (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError)
+
+
+def _status(error: Exception) -> int | None:
+    if not isinstance(error, botocore.exceptions.ClientError):
+        return None
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return status if isinstance(status, int) else None
+
+
+def _explained(error: Exception, place: str, action: str) -> BillingError:
+    """One line without credentials: a client error's own text may quote a key id."""
+    if isinstance(error, _CREDENTIAL_ERRORS):
+        return TerminalError(
+            f"{place}: no usable credentials in the AWS chain ({type(error).__name__}); "
+            "give the process a role, a web identity token file, a profile or keys"
+        )
+    if isinstance(error, botocore.exceptions.ClientError):
+        status = _status(error)
+        code = error.response.get("Error", {}).get("Code", "unknown")
+        line = f"{place}: {action} was answered {status} ({code} on {error.operation_name})"
+        if status in _RETRYABLE_STATUS or code in _RETRYABLE_CODES:
+            return RetryableError(f"{line}; run again, the same bytes go to the same key")
+        return TerminalError(f"{line}; check bucket, region, role and policy")
+    return RetryableError(
+        f"{place}: {action} got no answer ({type(error).__name__}); "
+        "run again when the object store can be reached"
+    )

@@ -1,0 +1,1 @@
+"""Embedded services and development exporters for running without containers."""

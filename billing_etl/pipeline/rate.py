@@ -1,0 +1,178 @@
+"""Rating: prices, included quota and ledger of account-hours (R1-R7), one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+import numpy as np
+
+from billing_etl.hours import Hour, HourRange
+from billing_etl.pipeline.engine import Engine
+from billing_etl.rating import PriceBook, split_quota
+from billing_etl.records import Int64Array
+from billing_etl.store import ratings
+from billing_etl.store.columns import Rows, rows_of
+from billing_etl.store.database import Connection
+from billing_etl.store.ratings import AccountHour, SeriesNames
+
+# Account-hours rated at a time: bounds memory to some hundred thousand facts.
+_CHUNK: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class RateResult:
+    """What rating did; ``amount`` is the net change of the ledger."""
+
+    account_hours: int
+    facts_changed: int
+    charges: int
+    adjustments: int
+    amount: Decimal
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"amount": str(self.amount)}
+
+
+def rate_hours(engine: Engine, hours: HourRange) -> RateResult:
+    """Rates the unrated account-hours of a range, stale ones anywhere, and what follows them (R4).
+
+    Raises:
+        UsageError: there is no price, or the environment contradicts what was taken first.
+        RetryableError: another run is rating for longer than the lock wait.
+    """
+    with engine.run("rate", hours) as run:
+        with engine.connect() as connection:
+            ratings.lock_rating(connection)
+            ratings.seed(connection, engine.settings, run.run_id)
+            result = rate_in(connection, engine, hours, "usage changed", run.run_id)
+        run.counts.update(result.as_dict())
+    return result
+
+
+def rate_in(
+    connection: Connection, engine: Engine, hours: HourRange | None, reason: str, run_id: int
+) -> RateResult:
+    """Rates within the caller's transaction, which holds the rating lock.
+
+    Args:
+        connection: the transaction.
+        engine: settings.
+        hours: range whose unrated hours are rated too; None: only what is stale and follows.
+        reason: reason of the adjustments that come of it.
+        run_id: the run.
+    """
+    anchor = ratings.anchor_day(connection, engine.settings)
+    picked = ratings.pick(connection, hours, anchor)
+    book = ratings.price_book(connection, engine.settings.default_region)
+    rater = _Rater(connection, book)
+    changed = charges = adjustments = 0
+    amount = Decimal(0)
+    # Whole accounts' hours in order, so that balances run on from chunk to chunk.
+    for start in range(0, len(picked), _CHUNK):
+        chunk = picked[start : start + _CHUNK]
+        differing, sums = rater.rate(chunk)
+        ratings.write_ratings(connection, differing)
+        posted = ratings.post(connection, chunk, sums, anchor, reason, run_id)
+        changed += len(differing)
+        charges += posted.charges
+        adjustments += posted.adjustments
+        amount += posted.amount
+    return RateResult(len(picked), changed, charges, adjustments, amount)
+
+
+class _Rater:
+    """Rates chunks of account-hours with one price book."""
+
+    def __init__(self, connection: Connection, book: PriceBook) -> None:
+        self.connection = connection
+        self.book = book
+        self._rate_ids: dict[Any, int] = {}
+
+    def rate(self, chunk: Sequence[AccountHour]) -> tuple[Rows, dict[str, list[int]]]:
+        """Gives the ratings that differ from the stored ones, and sums per account-hour and rate."""
+        facts = ratings.facts_of(self.connection, chunk)
+        names = ratings.series_names(self.connection, np.unique(facts["series_id"]).tolist())
+        facts = facts[_consumption_order(facts, names)]
+        position = facts["position"].astype(np.int64) - 1
+        uuids = ratings.account_uuids(self.connection, sorted({item.account_key for item in chunk}))
+        used = np.array(ratings.used_before(self.connection, chunk), dtype=np.int64)
+        quota = self._quotas(chunk, uuids)
+        included = split_quota(position, facts["quantity"], used[position], quota[position])
+        rate_id = self._fact_rates(facts, names)
+        differs = (included != facts["included_quantity"]) | (rate_id != facts["rate_id"])
+        differing = rows_of(
+            ratings.RATING,
+            {
+                "series_id": facts["series_id"],
+                "minute": facts["minute"],
+                "included_quantity": included,
+                "rate_id": rate_id,
+            },
+        )[differs]
+        return differing, _sums(len(chunk), position, rate_id, included, facts["quantity"])
+
+    def _quotas(self, chunk: Sequence[AccountHour], uuids: dict[int, str]) -> Int64Array:
+        known: dict[tuple[int, Hour], int] = {}
+        for item in chunk:
+            key = (item.account_key, item.period)
+            if key not in known:
+                known[key] = self.book.quota(uuids[item.account_key], item.period)
+        return np.array([known[(item.account_key, item.period)] for item in chunk], dtype=np.int64)
+
+    def _fact_rates(self, facts: Rows, names: dict[int, SeriesNames]) -> Int64Array:
+        """The rate of each fact; looked up once per series and hour where it cannot change within."""
+        result = np.zeros(len(facts), dtype=np.int64)
+        if not len(facts):
+            return result
+        hour = facts["minute"] // 60
+        order = np.lexsort((hour, facts["series_id"]))
+        series = facts["series_id"][order]
+        starts = np.flatnonzero(
+            (np.diff(series, prepend=-1) != 0) | (np.diff(hour[order], prepend=-1) != 0)
+        )
+        for start, end in zip(starts, np.append(starts[1:], len(order)), strict=True):
+            at = order[start:end]
+            name = names[int(series[start])]
+            whole = Hour(int(hour[at[0]]))
+            if self.book.changes_within(name.account_uuid, name.source_id, whole):
+                result[at] = [self._rate_id(name, int(minute)) for minute in facts["minute"][at]]
+            else:
+                result[at] = self._rate_id(name, whole.first_minute)
+        return result
+
+    def _rate_id(self, name: SeriesNames, minute: int) -> int:
+        rate = self.book.rate(name.account_uuid, name.source_id, name.inbound_tag, minute)
+        if rate not in self._rate_ids:
+            self._rate_ids[rate] = ratings.rate_id(self.connection, rate)
+        return self._rate_ids[rate]
+
+
+def _consumption_order(facts: Rows, names: dict[int, SeriesNames]) -> Int64Array:
+    """Facts by account-hour, then minute, node, inbound, env, source in byte order (R3)."""
+    ordered = sorted(names, key=lambda series: [part.encode() for part in names[series][:4]])
+    ranks = {series: rank for rank, series in enumerate(ordered)}
+    rank = np.array([ranks[series] for series in facts["series_id"].tolist()], dtype=np.int64)
+    return np.lexsort((rank, facts["minute"], facts["position"]))
+
+
+def _sums(
+    count: int, position: Int64Array, rate_id: Int64Array, included: Int64Array, quantity: Int64Array
+) -> dict[str, list[int]]:
+    """Included and rated quantity per account-hour and rate; a row of zeros where there is no fact."""
+    order = np.lexsort((rate_id, position))
+    position, rate_id = position[order], rate_id[order]
+    included, rated = included[order], (quantity[order] - included[order])
+    starts = np.flatnonzero(
+        (np.diff(position, prepend=-1) != 0) | (np.diff(rate_id, prepend=-1) != 0)
+    )
+    empty = np.setdiff1d(np.arange(count), position).tolist()
+    zeros = [0] * len(empty)
+    if not len(starts):
+        return {"position": empty, "rate_id": zeros, "included": zeros, "rated": zeros}
+    return {
+        "position": position[starts].tolist() + empty,
+        "rate_id": rate_id[starts].tolist() + zeros,
+        "included": np.add.reduceat(included, starts).tolist() + zeros,
+        "rated": np.add.reduceat(rated, starts).tolist() + zeros,
+    }

@@ -1,0 +1,207 @@
+"""Prices and the included quota: which rate a fact gets and how it splits (R1-R4). Pure.
+
+Quantities are int64 in the meter's unit (bytes); prices and multipliers are exact decimals that
+are only looked up here. Amounts are multiplied in PostgreSQL's exact ``numeric``.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+from typing import Final, Literal, NamedTuple, TypeAlias
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from billing_etl.errors import UsageError
+from billing_etl.hours import Hour, minute_start
+from billing_etl.records import Int64Array
+
+Scope: TypeAlias = Literal["default", "plan", "account"]
+ONE: Final = Decimal(1)
+
+
+@dataclass(frozen=True, slots=True)
+class PriceVersion:
+    """A dated, immutable price: applies from a minute until the next version of its scope (R2).
+
+    Attributes:
+        price_version: its published name.
+        scope_key: the plan, the account's uuid, or empty for the default.
+        price_per_unit: price of one byte (of one unit of the meter).
+        included_quota: per account and period; None lets the next wider scope decide (R3).
+        region_multipliers, line_multipliers: by region and inbound tag, 1 when not named.
+        peak_hours: local hours (0-23) of ``peak_time_zone`` in which the peak multiplier applies.
+    """
+
+    price_version_id: int
+    price_version: str
+    scope: Scope
+    scope_key: str
+    from_minute: int
+    price_per_unit: Decimal
+    included_quota: int | None = None
+    region_multipliers: Mapping[str, Decimal] = field(default_factory=dict)
+    line_multipliers: Mapping[str, Decimal] = field(default_factory=dict)
+    peak_multiplier: Decimal = ONE
+    offpeak_multiplier: Decimal = ONE
+    peak_time_zone: str = "UTC"
+    peak_hours: tuple[int, ...] = ()
+
+    def time_multiplier(self, minute: int) -> Decimal:
+        """The peak or off-peak multiplier at a minute, by the local hour of the named zone."""
+        local = minute_start(minute).astimezone(_zone(self.peak_time_zone))
+        return self.peak_multiplier if local.hour in self.peak_hours else self.offpeak_multiplier
+
+
+@lru_cache(maxsize=64)
+def _zone(name: str) -> ZoneInfo:
+    return ZoneInfo(name)
+
+
+class Rate(NamedTuple):
+    """What a fact is rated with; stored once, referred to by ``rate_id``."""
+
+    price_version_id: int
+    price_per_unit: Decimal
+    region_multiplier: Decimal
+    line_multiplier: Decimal
+    time_multiplier: Decimal
+
+
+class _Dated:
+    """Values that apply from a minute until the next one."""
+
+    def __init__(self, entries: Iterable[tuple[int, object]]) -> None:
+        ordered = sorted(entries, key=lambda entry: entry[0])
+        self.minutes = [minute for minute, _ in ordered]
+        self.values = [value for _, value in ordered]
+
+    def at(self, minute: int) -> object | None:
+        position = bisect_right(self.minutes, minute)
+        return self.values[position - 1] if position else None
+
+
+class PriceBook:
+    """Looks prices and quotas up by account, then plan, then default (R2, R3)."""
+
+    def __init__(
+        self,
+        versions: Sequence[PriceVersion],
+        plan_members: Iterable[tuple[str, int, str]],
+        regions: Iterable[tuple[str, int, str]],
+        default_region: str = "default",
+    ) -> None:
+        """Takes dated facts.
+
+        Args:
+            versions: every published version of one meter.
+            plan_members: (account uuid, from minute, plan); an empty plan ends a membership.
+            regions: (source_id, from minute, region).
+            default_region: the region before a source's first dated one.
+        """
+        scopes: dict[tuple[str, str], list[tuple[int, object]]] = {}
+        for version in versions:
+            key = (version.scope, version.scope_key)
+            scopes.setdefault(key, []).append((version.from_minute, version))
+        self._scopes = {key: _Dated(entries) for key, entries in scopes.items()}
+        self._plans = _by_name(plan_members)
+        self._regions = _by_name(regions)
+        self._default_region = default_region
+
+    def versions_for(self, account_uuid: str, minute: int) -> list[PriceVersion]:
+        """The versions in force for an account at a minute, narrowest scope first."""
+        plan = self._plans[account_uuid].at(minute) if account_uuid in self._plans else None
+        keys = [("account", account_uuid), ("default", "")]
+        if plan:
+            keys.insert(1, ("plan", str(plan)))
+        found = (self._scopes[key].at(minute) for key in keys if key in self._scopes)
+        return [version for version in found if isinstance(version, PriceVersion)]
+
+    def quota(self, account_uuid: str, period: Hour) -> int:
+        """Included quantity of an account in a period: the one in force at its first minute (R3)."""
+        for version in self.versions_for(account_uuid, period.first_minute):
+            if version.included_quota is not None:
+                return version.included_quota
+        return 0
+
+    def rate(self, account_uuid: str, source_id: str, inbound_tag: str, minute: int) -> Rate:
+        """The rate of a fact (R2).
+
+        Raises:
+            UsageError: no version is in force at that minute.
+        """
+        versions = self.versions_for(account_uuid, minute)
+        if not versions:
+            raise UsageError(
+                f"price: expected a version in force at {minute_start(minute):%Y-%m-%dT%H:%MZ}, got "
+                "none; publish one with `billing-etl price publish FILE`"
+            )
+        version = versions[0]
+        region = self._default_region
+        if source_id in self._regions:
+            region = str(self._regions[source_id].at(minute) or region)
+        return Rate(
+            version.price_version_id,
+            version.price_per_unit,
+            version.region_multipliers.get(region, ONE),
+            version.line_multipliers.get(inbound_tag, ONE),
+            version.time_multiplier(minute),
+        )
+
+    def changes_within(self, account_uuid: str, source_id: str, hour: Hour) -> bool:
+        """Whether a fact's rate can depend on the minute within the hour."""
+        first, last = hour.first_minute, hour.first_minute + 59
+        if self.versions_for(account_uuid, first) != self.versions_for(account_uuid, last):
+            return True
+        version = next(iter(self.versions_for(account_uuid, first)), None)
+        if version is not None and _local_hour(version, first) != _local_hour(version, last):
+            return bool(version.peak_hours)
+        regions = self._regions.get(source_id)
+        return regions is not None and regions.at(first) != regions.at(last)
+
+
+def _local_hour(version: PriceVersion, minute: int) -> int:
+    return minute_start(minute).astimezone(_zone(version.peak_time_zone)).hour
+
+
+def _by_name(entries: Iterable[tuple[str, int, str]]) -> dict[str, _Dated]:
+    grouped: dict[str, list[tuple[int, object]]] = {}
+    for name, minute, value in entries:
+        grouped.setdefault(name, []).append((minute, value))
+    return {name: _Dated(values) for name, values in grouped.items()}
+
+
+def period_of(hour: Hour, anchor_day: int) -> Hour:
+    """First hour of the billing period that contains an hour: the anchor day of a month, UTC (R3)."""
+    start = hour.start
+    year, month = start.year, start.month
+    if start.day < anchor_day:
+        year, month = (year, month - 1) if month > 1 else (year - 1, 12)
+    return Hour.of(datetime(year, month, anchor_day, tzinfo=start.tzinfo))
+
+
+def split_quota(
+    group: Int64Array, quantity: Int64Array, used_before: Int64Array, quota: Int64Array
+) -> Int64Array:
+    """Included part of each fact: the quota goes to facts in their given order (R3, R4).
+
+    Args:
+        group: what shares one carry (an account's hour), in runs of equal values.
+        quantity: per fact.
+        used_before: per fact, its group's usage before the first fact of the run, in the period.
+        quota: per fact, its account's quota in the period.
+
+    Returns:
+        Included quantity per fact; the rest is rated.
+    """
+    if not len(group):
+        return quantity
+    starts = np.flatnonzero(np.diff(group, prepend=group[0] - 1))
+    total = np.cumsum(quantity)
+    before_run = np.repeat(total[starts] - quantity[starts], np.diff(np.append(starts, len(group))))
+    after = used_before + (total - before_run)
+    included: Int64Array = np.minimum(after, quota) - np.minimum(after - quantity, quota)
+    return included

@@ -1,0 +1,1 @@
+"""Every read and write of the database; one transaction per use, SQL in files."""

@@ -1,0 +1,446 @@
+"""What collecting an hour stores and reads back: facts, closings, snapshots, history, coverage."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import numpy as np
+from psycopg import sql as composed
+
+from billing_etl.hours import Hour
+from billing_etl.store.columns import (
+    Difference,
+    Rows,
+    copy_rows,
+    fetch_rows,
+    stage_rows,
+)
+from billing_etl.store.database import Connection, sql
+from billing_etl.store.sources import TRAFFIC_METER_ID
+
+CLOSING: Final = np.dtype(
+    [
+        ("first_ns", "i8"),
+        ("first_uplink", "i8"),
+        ("first_downlink", "i8"),
+        ("last_ns", "i8"),
+        ("last_uplink", "i8"),
+        ("last_downlink", "i8"),
+        ("prev_ns", "i8"),
+        ("prev_uplink", "i8"),
+        ("prev_downlink", "i8"),
+        ("series_id", "i4"),
+        ("hour", "i4"),
+        ("first_kind", "i2"),
+        ("reset_after_first", "?"),
+        ("provisional", "?"),
+    ]
+)
+INSTANT: Final = np.dtype(
+    [
+        ("node_key", "i4"),
+        ("instant_ns", "i8"),
+        ("hour", "i4"),
+        ("samples", "i4"),
+        ("compared", "i4"),
+        ("fell", "i4"),
+        ("quantity", "i8"),
+        ("provisional", "?"),
+        ("content_hash", "V16"),
+    ]
+)
+INSTANT_WITH_PREVIOUS: Final = np.dtype(
+    [
+        ("node_key", "i4"),
+        ("instant_ns", "i8"),
+        ("compared", "i4"),
+        ("fell", "i4"),
+        ("quantity", "i8"),
+        ("prev_ns", "i8"),
+        ("samples", "i4"),
+    ]
+)
+FACT: Final = np.dtype(
+    [
+        ("uplink_quantity", "i8"),
+        ("downlink_quantity", "i8"),
+        ("included_quantity", "i8"),
+        ("series_id", "i4"),
+        ("minute", "i4"),
+        ("rate_id", "i4"),
+        ("spans_minutes", "i4"),
+        ("revision", "i2"),
+        ("sealing", "i2"),
+        ("is_reset", "?"),
+    ]
+)
+RESET: Final = np.dtype(
+    [
+        ("series_id", "i4"),
+        ("instant_ns", "i8"),
+        ("hour", "i4"),
+        ("is_node_restart", "?"),
+        ("uplink_before", "i8"),
+        ("downlink_before", "i8"),
+        ("uplink_after", "i8"),
+        ("downlink_after", "i8"),
+    ]
+)
+GAP: Final = np.dtype(
+    [
+        ("node_key", "i4"),
+        ("series_id", "i4"),
+        ("until_ns", "i8"),
+        ("from_ns", "i8"),
+        ("hour", "i4"),
+        ("quantity", "i8"),
+    ]
+)
+PREDECESSOR: Final = np.dtype(
+    [("series_id", "i4"), ("last_ns", "i8"), ("last_uplink", "i8"), ("last_downlink", "i8")]
+)
+_SEALED_FACT: Final = np.dtype(
+    [
+        ("series_id", "i4"),
+        ("minute", "i4"),
+        ("revision", "i2"),
+        ("uplink_quantity", "i8"),
+        ("downlink_quantity", "i8"),
+    ]
+)
+_FACT_KEY: Final = ("series_id", "minute")
+_MEASURED: Final = ("uplink_quantity", "downlink_quantity", "spans_minutes", "is_reset")
+_DELIVERED: Final = ("uplink_quantity", "downlink_quantity")
+
+
+def stored(
+    connection: Connection, name: str, source_key: int, hour: Hour, dtype: np.dtype[np.void]
+) -> Rows:
+    """Rows of one of the ``collect/*`` queries over a source-hour."""
+    return fetch_rows(
+        connection, sql(f"collect/{name}"), {"source_key": source_key, "hour": hour.index}, dtype
+    )
+
+
+def predecessors(connection: Connection, series_ids: Sequence[int], hour: Hour) -> Rows:
+    """Newest closing before the hour of each series that has one (C4)."""
+    parameters = {"series_ids": list(series_ids), "hour": hour.index}
+    return fetch_rows(connection, sql("collect/predecessors"), parameters, PREDECESSOR)
+
+
+def facts_at(connection: Connection, series_ids: Sequence[int], minutes: Sequence[int]) -> Rows:
+    """Stored facts at the given keys."""
+    parameters = {"series_ids": list(series_ids), "minutes": list(minutes)}
+    return fetch_rows(connection, sql("collect/facts_at"), parameters, FACT)
+
+
+def leaning_hours(
+    connection: Connection, source_key: int, hour: Hour, node_keys: Sequence[int]
+) -> list[Hour]:
+    """Later hours whose first deltas lean on this one or on what stood before it (C14)."""
+    rows = connection.execute(
+        sql("collect/leaning_hours").encode(),
+        {"source_key": source_key, "hour": hour.index, "node_keys": list(node_keys)},
+    )
+    return [Hour(int(index)) for (index,) in rows]
+
+
+def drop_provisional(connection: Connection, node_keys: Sequence[int], hour: Hour) -> bool:
+    """Removes look-back samples after the hour that nothing needs any more; True when some were."""
+    parameters = {"node_keys": list(node_keys), "hour": hour.index}
+    dropped = 0
+    for name in ("drop_provisional", "drop_provisional_instants"):
+        dropped += connection.execute(sql(f"collect/{name}").encode(), parameters).rowcount
+    return dropped > 0
+
+
+def appeared(
+    connection: Connection, node_key: int, before_ns: int, except_ns: Iterable[int]
+) -> bool:
+    """Whether the node had a non-empty snapshot before an instant, other than the given ones."""
+    row = connection.execute(
+        sql("collect/appeared").encode(),
+        {"node_key": node_key, "before_ns": before_ns, "except_ns": list(except_ns)},
+    ).fetchone()
+    return row is not None and bool(row[0])
+
+
+def presence(connection: Connection, source_key: int, hour: Hour) -> dict[int, set[int]]:
+    """Per series, the instants up to the hour at which it was served but quarantined (C7)."""
+    instants: dict[int, set[int]] = {}
+    rows = connection.execute(
+        sql("collect/presence").encode(), {"source_key": source_key, "hour": hour.index}
+    )
+    for series_id, instant_ns in rows:
+        instants.setdefault(int(series_id), set()).add(int(instant_ns))
+    return instants
+
+
+def source_hour_counts(connection: Connection, source_key: int, hour: Hour) -> dict[str, Any]:
+    """State and counts of a stored source-hour; zeros and ``partial`` when there is none."""
+    row = connection.execute(
+        "select state, snapshots, samples, used, duplicates, baselines, quarantined"
+        " from billing_core.source_hours where source_key = %s and hour = %s",
+        (source_key, hour.index),
+    ).fetchone()
+    names = ("state", "snapshots", "samples", "used", "duplicates", "baselines", "quarantined")
+    return dict(zip(names, row or ("partial", 0, 0, 0, 0, 0, 0), strict=True))
+
+
+def open_rate_findings(connection: Connection, source_key: int, hour: Hour) -> list[str]:
+    """Subjects of the ``rate_exceeded`` findings of a source-hour that the data still shows."""
+    rows = connection.execute(
+        "select subject from billing_core.findings where kind = 'rate_exceeded'"
+        " and source_key = %s and hour = %s and resolution is distinct from 'withdrawn'",
+        (source_key, hour.index),
+    )
+    return [str(subject) for (subject,) in rows]
+
+
+# --- facts -----------------------------------------------------------------------------------
+
+
+def lock_sealings(connection: Connection, hour: Hour) -> dict[int, int]:
+    """Sealings made per hour from this one on; holds off further ones until the end."""
+    rows = connection.execute(
+        sql("collect/lock_deliveries").encode(),
+        {"hour": hour.index, "meter_id": TRAFFIC_METER_ID},
+    )
+    return {int(index): int(sealings) for index, sealings in rows}
+
+
+def fact_difference(stored_facts: Rows, new_facts: Rows) -> Difference:
+    """How measured values differ; rating and delivery columns are not compared."""
+    return Difference(stored_facts, new_facts, _FACT_KEY, _MEASURED)
+
+
+def add_account_hours(connection: Connection, differences: Iterable[Difference]) -> None:
+    """Carries changes of facts to their account-hours, all in one ordered statement.
+
+    Taken before any fact is written, so that collecting and rating lock in the same order.
+    """
+    series_ids, hours, quantities = [], [], []
+    for difference in differences:
+        moved = _quantity(difference.updated) != _quantity(difference.replaced)
+        for rows, sign in (
+            (difference.inserted, 1),
+            (difference.deleted, -1),
+            (difference.updated[moved], 1),
+            (difference.replaced[moved], -1),
+        ):
+            series_ids.append(rows["series_id"])
+            hours.append(rows["minute"] // 60)
+            quantities.append(_quantity(rows) * sign)
+    if not sum(map(len, series_ids)):
+        return
+    connection.execute(
+        sql("collect/add_account_hours").encode(),
+        {
+            "series_ids": np.concatenate(series_ids).tolist(),
+            "hours": np.concatenate(hours).tolist(),
+            "quantities": np.concatenate(quantities).tolist(),
+        },
+    )
+
+
+def _quantity(rows: Rows) -> Any:
+    return rows["uplink_quantity"] + rows["downlink_quantity"]
+
+
+def write_facts(connection: Connection, difference: Difference, sealings: dict[int, int]) -> int:
+    """Writes changed facts and keeps the sealed state of those that were delivered; gives their number."""
+    sealed = _sealings_of(difference.inserted, sealings)
+    difference.inserted["sealing"], difference.inserted["revision"] = sealed + 1, 1
+    _carry_over(difference, sealings)
+    if any(sealings.values()):
+        _keep_sealed_states(connection, difference, sealings)
+    if len(difference.deleted):
+        staged = stage_rows(connection, "staged_facts", "billing_core.facts", difference.deleted)
+        connection.execute(
+            composed.SQL(
+                "delete from billing_core.facts f using {} s"
+                " where f.series_id = s.series_id and f.minute = s.minute"
+            ).format(staged)
+        )
+    if len(difference.updated):
+        staged = stage_rows(connection, "staged_facts", "billing_core.facts", difference.updated)
+        connection.execute(composed.SQL(sql("collect/update_facts")).format(staged=staged))  # type: ignore[arg-type]
+    copy_rows(connection, composed.Identifier("billing_core", "facts"), difference.inserted)
+    return len(difference.inserted) + len(difference.updated) + len(difference.deleted)
+
+
+def _sealings_of(rows: Rows, sealings: dict[int, int]) -> Any:
+    return np.array([sealings.get(hour, 0) for hour in (rows["minute"] // 60).tolist()], dtype="i2")
+
+
+def _carry_over(difference: Difference, sealings: dict[int, int]) -> None:
+    """An updated fact keeps its revision unless a delivered field of a sealed state changes."""
+    updated, replaced = difference.updated, difference.replaced
+    sealed = _sealings_of(updated, sealings)
+    changes = np.zeros(len(updated), dtype=np.bool_)
+    for name in _DELIVERED:
+        changes |= updated[name] != replaced[name]
+    advances = changes & (replaced["sealing"] <= sealed)
+    updated["revision"] = replaced["revision"] + advances
+    updated["sealing"] = np.where(advances, sealed + 1, replaced["sealing"])
+
+
+def _keep_sealed_states(
+    connection: Connection, difference: Difference, sealings: dict[int, int]
+) -> None:
+    """Moves what was delivered to ``sealed_facts`` and takes it back when a fact returns to it."""
+    advanced = difference.updated["revision"] > difference.replaced["revision"]
+    was_sealed = difference.deleted["sealing"] <= _sealings_of(difference.deleted, sealings)
+    leaving = np.concatenate([difference.replaced[advanced], difference.deleted[was_sealed]])
+    kept = leaving[list(_SEALED_FACT.names or ())].astype(_SEALED_FACT)
+    copy_rows(connection, composed.Identifier("billing_core", "sealed_facts"), kept)
+    for rows in (difference.inserted, difference.updated[~advanced]):
+        states = _sealed_states(connection, rows)
+        returned = []
+        for at, key in enumerate(zip(rows["series_id"].tolist(), rows["minute"].tolist(), strict=True)):
+            state = states.get(key)
+            if state is None:
+                continue
+            revision, uplink, downlink = state
+            same = (uplink, downlink) == (
+                rows["uplink_quantity"][at],
+                rows["downlink_quantity"][at],
+            )
+            rows["revision"][at] = revision + (not same)
+            if same:
+                rows["sealing"][at] = sealings.get(key[1] // 60, 0)
+                returned.append(key)
+        _forget_sealed_states(connection, returned)
+        if rows is not difference.inserted:
+            difference.updated[~advanced] = rows
+
+
+def _sealed_states(
+    connection: Connection, rows: Rows
+) -> dict[tuple[int, int], tuple[int, int, int]]:
+    parameters = {"series_ids": rows["series_id"].tolist(), "minutes": rows["minute"].tolist()}
+    found = fetch_rows(connection, sql("collect/sealed_facts"), parameters, _SEALED_FACT)
+    return {
+        (int(row["series_id"]), int(row["minute"])): (
+            int(row["revision"]),
+            int(row["uplink_quantity"]),
+            int(row["downlink_quantity"]),
+        )
+        for row in found
+    }
+
+
+def _forget_sealed_states(connection: Connection, keys: Sequence[tuple[int, int]]) -> None:
+    if keys:
+        connection.execute(
+            "delete from billing_core.sealed_facts f"
+            " using unnest(%s::int[], %s::int[]) as w (series_id, minute)"
+            " where f.series_id = w.series_id and f.minute = w.minute",
+            ([key[0] for key in keys], [key[1] for key in keys]),
+        )
+
+
+# --- small tables ----------------------------------------------------------------------------
+
+
+def series_labels(connection: Connection, series_ids: Iterable[int]) -> dict[int, str]:
+    """Names of series for messages."""
+    rows = connection.execute(
+        sql("collect/series_labels").encode(), {"series_ids": sorted(set(series_ids))}
+    )
+    return {int(series_id): str(label) for series_id, label in rows}
+
+
+def replace_quarantine(
+    connection: Connection, source_key: int, hour: Hour, rows: list[tuple[Any, ...]]
+) -> None:
+    """Makes the quarantine of a source-hour these rows; touches nothing when they are the same.
+
+    Rows: node_key, instant_ns, account_uuid, inbound_tag, reason, raw_text, in served order.
+    """
+    scope = {"source_key": source_key, "hour": hour.index}
+    numbered = [(ordinal, *row) for ordinal, row in enumerate(rows)]
+    if connection.execute(sql("collect/quarantine").encode(), scope).fetchall() == numbered:
+        return
+    connection.execute(
+        "delete from billing_core.quarantine where source_key = %(source_key)s and hour = %(hour)s",
+        scope,
+    )
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "insert into billing_core.quarantine (source_key, hour, ordinal, node_key, instant_ns,"
+            " account_uuid, inbound_tag, reason, raw_text)"
+            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            [(source_key, hour.index, *row) for row in numbered],
+        )
+
+
+def replace_findings(
+    connection: Connection,
+    source_key: int,
+    hour: Hour,
+    run_id: int,
+    findings: dict[tuple[str, str], dict[str, Any]],
+    kinds: Sequence[str],
+) -> int:
+    """Makes the findings of some kinds of a source-hour these; gives how many opened.
+
+    ``findings`` maps (kind, subject) to message, expected and actual. Findings that the data no
+    longer shows are withdrawn; those that a person closed stay closed.
+    """
+    scope = {"source_key": source_key, "hour": hour.index, "run_id": run_id}
+    rows = connection.execute(
+        sql("collect/findings").encode(), {**scope, "kinds": list(kinds)}
+    ).fetchall()
+    known = {(str(row[0]), str(row[1])): (bool(row[2]), str(row[3])) for row in rows}
+    opened = 0
+    for (kind, subject), values in findings.items():
+        if known.get((kind, subject), (True, "withdrawn")) == (True, "withdrawn"):
+            connection.execute(
+                sql("collect/open_finding").encode(),
+                {**scope, "kind": kind, "subject": subject, **values},
+            )
+            opened += 1
+    for (kind, subject), (closed, _) in known.items():
+        if not closed and (kind, subject) not in findings:
+            connection.execute(
+                sql("collect/withdraw_finding").encode(),
+                {**scope, "kind": kind, "subject": subject},
+            )
+    return opened
+
+
+def upsert_source_hour(connection: Connection, values: dict[str, Any]) -> bool:
+    """Stores the coverage of a source-hour; True when it was new or different."""
+    return connection.execute(sql("collect/upsert_source_hour").encode(), values).rowcount > 0
+
+
+def recount_baselines(
+    connection: Connection, source_key: int, hour: Hour, baselines: int, run_id: int
+) -> None:
+    """Corrects used and baselines of an hour that was judged again (C14)."""
+    connection.execute(
+        sql("collect/recount_baselines").encode(),
+        {"source_key": source_key, "hour": hour.index, "baselines": baselines, "run_id": run_id},
+    )
+
+
+def advance_checkpoint(connection: Connection, source_key: int) -> None:
+    """Sets the source's checkpoint from its hours (C12)."""
+    connection.execute(sql("collect/advance_checkpoint").encode(), {"source_key": source_key})
+
+
+def open_hours(connection: Connection, source_id: str, before: Hour) -> list[Hour]:
+    """Hours before the given one that are partial or were never collected since the first."""
+    rows = connection.execute(
+        sql("collect/open_hours").encode(), {"source_id": source_id, "before": before.index}
+    )
+    return [Hour(int(index)) for (index,) in rows]
+
+
+def series_nodes(connection: Connection, series_ids: Sequence[int]) -> dict[int, int]:
+    """The node of each series."""
+    rows = connection.execute(
+        "select series_id, node_key from billing_core.series where series_id = any (%s)",
+        (list(series_ids),),
+    )
+    return {int(series_id): int(node_key) for series_id, node_key in rows}

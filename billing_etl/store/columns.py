@@ -1,0 +1,172 @@
+"""Columns of fixed width between numpy and PostgreSQL, by binary COPY in both directions."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import sql as composed
+
+from billing_etl.store.database import Connection
+
+# A structured array: one field per column, one entry per row.
+Rows: TypeAlias = NDArray[np.void]
+
+_HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_TRAILER: Final = b"\xff\xff"
+
+
+def empty_rows(dtype: np.dtype[np.void], count: int = 0) -> Rows:
+    """Rows of zeros."""
+    return np.zeros(count, dtype=dtype)
+
+
+def rows_of(dtype: np.dtype[np.void], columns: Mapping[str, Any]) -> Rows:
+    """Rows made of parallel columns; scalars are repeated. Names must be those of the type."""
+    lengths = [len(values) for values in columns.values() if np.ndim(values)]
+    rows = np.zeros(lengths[0], dtype=dtype)
+    for name in dtype.names or ():
+        rows[name] = columns[name]
+    return rows
+
+
+def _wire_type(dtype: np.dtype[np.void]) -> np.dtype[np.void]:
+    """The binary COPY layout of a row: field count, then length and big-endian value per field."""
+    fields: list[tuple[str, Any]] = [("_count", ">i2")]
+    for name in dtype.names or ():
+        fields += [(f"_length_{name}", ">i4"), (name, dtype[name].newbyteorder(">"))]
+    return np.dtype(fields)
+
+
+def copy_rows(connection: Connection, table: composed.Composable, rows: Rows) -> None:
+    """Appends rows to a table whose columns have the names and widths of the row type."""
+    if not len(rows):
+        return
+    names = rows.dtype.names or ()
+    wire_rows = np.empty(len(rows), dtype=_wire_type(rows.dtype))
+    wire_rows["_count"] = len(names)
+    for name in names:
+        wire_rows[f"_length_{name}"] = rows.dtype[name].itemsize
+        wire_rows[name] = rows[name]
+    columns = composed.SQL(", ").join(map(composed.Identifier, names))
+    statement = composed.SQL("copy {} ({}) from stdin (format binary)").format(table, columns)
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write(_HEADER)
+        copy.write(wire_rows.tobytes())
+        copy.write(_TRAILER)
+
+
+def fetch_rows(
+    connection: Connection, query: str, parameters: Mapping[str, Any], dtype: np.dtype[np.void]
+) -> Rows:
+    """The rows of a query whose columns have the order and widths of ``dtype`` and no nulls."""
+    statement = composed.SQL("copy ({}) to stdout (format binary)").format(
+        composed.SQL(query.strip().rstrip(";"))  # type: ignore[arg-type]  # a file of this project
+    )
+    with connection.cursor() as cursor, cursor.copy(statement, parameters) as copy:
+        data = b"".join(copy)
+    wire = _wire_type(dtype)
+    body = memoryview(data)[len(_HEADER) : len(data) - len(_TRAILER)]
+    wire_rows = np.frombuffer(body, dtype=wire)
+    rows = np.empty(len(wire_rows), dtype=dtype)
+    for name in dtype.names or ():
+        rows[name] = wire_rows[name]
+    return rows
+
+
+def stage_rows(connection: Connection, name: str, like: str, rows: Rows) -> composed.Identifier:
+    """Copies rows into a temporary table ``name`` with the named columns of ``like``."""
+    table = composed.Identifier("pg_temp", name)
+    columns = composed.SQL(", ").join(map(composed.Identifier, rows.dtype.names or ()))
+    connection.execute(composed.SQL("drop table if exists {}").format(table))
+    connection.execute(
+        composed.SQL("create temp table {} on commit drop as select {} from {} limit 0").format(
+            composed.Identifier(name), columns, composed.Identifier(*like.split("."))
+        )
+    )
+    copy_rows(connection, table, rows)
+    return table
+
+
+class Difference:
+    """How new rows differ from stored ones with the same keys.
+
+    Attributes:
+        inserted: new rows whose key is not stored.
+        updated: new rows whose key is stored with other values; ``replaced`` are those stored rows.
+        deleted: stored rows whose key is not among the new ones.
+    """
+
+    def __init__(self, stored: Rows, new: Rows, key: Sequence[str], values: Sequence[str]) -> None:
+        stored, new = _sorted(stored, key), _sorted(new, key)
+        stored_at, new_at = _common(stored, new, key)
+        differs = np.zeros(len(new_at), dtype=np.bool_)
+        for name in values:
+            differs |= stored[name][stored_at] != new[name][new_at]
+        self.updated = new[new_at[differs]]
+        self.replaced = stored[stored_at[differs]]
+        self.inserted = np.delete(new, new_at)
+        self.deleted = np.delete(stored, stored_at)
+
+    def __bool__(self) -> bool:
+        return bool(len(self.updated) or len(self.inserted) or len(self.deleted))
+
+
+def _sorted(rows: Rows, key: Sequence[str]) -> Rows:
+    return rows[np.lexsort(tuple(rows[name] for name in reversed(key)))]
+
+
+def _common(
+    stored: Rows, new: Rows, key: Sequence[str]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions of the keys that both have; both are sorted by key without repetition."""
+    if not len(stored) or not len(new):
+        nothing = np.zeros(0, dtype=np.int64)
+        return nothing, nothing
+    both = {name: np.concatenate([stored[name], new[name]]) for name in key}
+    origin = np.concatenate([np.zeros(len(stored), np.int64), np.ones(len(new), np.int64)])
+    position = np.concatenate([np.arange(len(stored)), np.arange(len(new))])
+    order = np.lexsort((origin, *(both[name] for name in reversed(key))))
+    same = np.ones(len(order) - 1, dtype=np.bool_)
+    for values in both.values():
+        same &= values[order][1:] == values[order][:-1]
+    at = np.flatnonzero(same)
+    return position[order[at]], position[order[at + 1]]
+
+
+def replace_rows(
+    connection: Connection, table: str, stored: Rows, new: Rows, key: Sequence[str]
+) -> bool:
+    """Makes stored rows equal to new ones and touches only what differs; True when something did.
+
+    Args:
+        connection: within the caller's transaction.
+        table: ``schema.table``; the row type names its columns.
+        stored, new: the rows of the same scope, as they are and as they shall be.
+        key: the columns of the table's key.
+    """
+    names = new.dtype.names or ()
+    values = [name for name in names if name not in key]
+    difference = Difference(stored, new, key, values)
+    identifier = composed.Identifier(*table.split("."))
+    matches = composed.SQL(" and ").join(
+        composed.SQL("t.{0} = s.{0}").format(composed.Identifier(name)) for name in key
+    )
+    if len(difference.deleted):
+        staged = stage_rows(connection, "staged_deleted", table, difference.deleted)
+        connection.execute(
+            composed.SQL("delete from {} t using {} s where {}").format(identifier, staged, matches)
+        )
+    if len(difference.updated):
+        staged = stage_rows(connection, "staged_updated", table, difference.updated)
+        assignments = composed.SQL(", ").join(
+            composed.SQL("{0} = s.{0}").format(composed.Identifier(name)) for name in values
+        )
+        connection.execute(
+            composed.SQL("update {} t set {} from {} s where {}").format(
+                identifier, assignments, staged, matches
+            )
+        )
+    copy_rows(connection, identifier, difference.inserted)
+    return bool(difference)
+

@@ -1,0 +1,149 @@
+"""Connections, SQL files and schema migrations."""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from billing_etl.errors import BillingError, RetryableError, TerminalError
+
+Connection: TypeAlias = psycopg.Connection[TupleRow]
+
+SQL_DIRECTORY: Final = Path(__file__).resolve().parents[2] / "sql"
+LOCK_WAIT_SECONDS: Final = 120
+
+_log = logging.getLogger(__name__)
+# Any two numbers no other application uses; taken while the schema is changed.
+_MIGRATION_LOCK: Final = (0x62696C6C, 1)
+
+
+@cache
+def sql(name: str) -> str:
+    """The text of ``sql/queries/<name>.sql``: one statement with psycopg named parameters."""
+    return (SQL_DIRECTORY / "queries" / f"{name}.sql").read_text(encoding="utf-8")
+
+
+@contextmanager
+def connect(database_url: str, application_name: str = "billing_etl") -> Iterator[Connection]:
+    """Opens a connection in UTC with bounded lock waits; commits on success, else rolls back.
+
+    Raises:
+        RetryableError: the server cannot be reached, or the connection was lost meanwhile.
+        TerminalError: the server refuses: wrong login, full disk, a constraint that held bad data.
+    """
+    try:
+        with psycopg.connect(
+            database_url,
+            application_name=application_name,
+            connect_timeout=10,
+            options=f"-c timezone=UTC -c lock_timeout={LOCK_WAIT_SECONDS}s",
+        ) as connection:
+            yield connection
+    except psycopg.Error as error:
+        raise database_error(error) from error
+
+
+def database_error(error: psycopg.Error) -> BillingError:
+    """Says in one line what the database refused and whether trying again can help."""
+    text = (error.diag.message_primary or str(error)).strip().splitlines()
+    line = text[0] if text else type(error).__name__
+    if isinstance(error, psycopg.errors.LockNotAvailable):
+        return RetryableError(
+            f"database: waited {LOCK_WAIT_SECONDS} s for another run to finish ({line}); "
+            "try again when it has ended"
+        )
+    if isinstance(error, psycopg.errors.DiskFull):
+        return TerminalError(
+            f"database: no space left on the server ({line}); nothing was written, "
+            "free space and run again"
+        )
+    retryable = (psycopg.OperationalError, psycopg.InterfaceError)
+    if isinstance(error, retryable) and error.sqlstate not in {"28P01", "28000", "3D000"}:
+        return RetryableError(
+            f"database: connection failed or was lost ({line}); nothing was written, run again"
+        )
+    if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.InvalidSchemaName):
+        return TerminalError(f"database: {line}; run `billing-etl migrate` first")
+    return TerminalError(f"database: refused ({line}); nothing was written")
+
+
+def migrate(database_url: str) -> list[str]:
+    """Brings the schema up to date and returns what was applied; safe to run twice and at once.
+
+    A migration and its record commit together. Views are re-created when a file changed.
+    """
+    applied: list[str] = []
+    with connect(database_url, "billing_etl migrate") as connection:
+        connection.execute("select pg_advisory_xact_lock(%s, %s)", _MIGRATION_LOCK)
+        connection.execute("create schema if not exists billing_core")
+        connection.execute("create schema if not exists billing")
+        connection.execute(
+            "create table if not exists billing_core.migrations (name text primary key,"
+            " sha256 text not null, applied_at timestamptz not null default clock_timestamp())"
+        )
+        known = {
+            str(name): str(digest)
+            for name, digest in connection.execute(
+                "select name, sha256 from billing_core.migrations"
+            )
+        }
+        for path in sorted((SQL_DIRECTORY / "migrations").glob("*.sql")):
+            applied += _apply(connection, path, known.get(path.stem))
+        applied += _replace_views(connection, known.get("views"))
+    for name in applied:
+        _log.info("applied %s", name)
+    return applied
+
+
+def _apply(connection: Connection, path: Path, known_digest: str | None) -> list[str]:
+    text = path.read_text(encoding="utf-8")
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    if known_digest == digest:
+        return []
+    if known_digest is not None:
+        raise TerminalError(
+            f"migrate: {path.name} was applied with other content; "
+            "migrations are never edited, restore the file and add a new one"
+        )
+    _run_script(connection, text)
+    _record(connection, path.stem, digest)
+    return [path.stem]
+
+
+def _replace_views(connection: Connection, known_digest: str | None) -> list[str]:
+    texts = [path.read_text("utf-8") for path in sorted((SQL_DIRECTORY / "views").glob("*.sql"))]
+    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
+    if known_digest == digest:
+        return []
+    for text in texts:
+        _run_script(connection, text)
+    _record(connection, "views", digest)
+    return ["views"]
+
+
+def _run_script(connection: Connection, text: str) -> None:
+    # Without parameters psycopg sends the text as it is: several statements, no % escaping.
+    connection.execute(text.encode())
+
+
+def _record(connection: Connection, name: str, digest: str) -> None:
+    connection.execute(
+        "insert into billing_core.migrations (name, sha256) values (%s, %s)"
+        " on conflict (name) do update"
+        " set sha256 = excluded.sha256, applied_at = clock_timestamp()",
+        (name, digest),
+    )
+
+
+def one_row(connection: Connection, query: str, parameters: dict[str, Any]) -> TupleRow:
+    """The only row of a query that always gives one."""
+    row = connection.execute(query.encode(), parameters).fetchone()
+    if row is None:
+        raise TerminalError("database: a query that always gives a row gave none")
+    return row

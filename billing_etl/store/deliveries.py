@@ -1,0 +1,188 @@
+"""What was sealed for delivery and what became of it (delivery contract, "Sealing")."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias
+
+from billing_etl.events import FactChange
+from billing_etl.hours import Hour
+from billing_etl.store.database import Connection, one_row, sql
+
+BatchKind: TypeAlias = Literal["events", "manifest"]
+
+# Rows a server-side cursor fetches at once: bounds memory whatever the hour holds.
+_ROWS_PER_FETCH: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """What is counted; its name is the event type."""
+
+    meter_id: int
+    event_type: str
+    resource_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryState:
+    """How often an hour was sealed, and the sources that were open at the last sealing."""
+
+    sealings: int
+    open_sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NewBatch:
+    """One object as it is sealed. ``payload`` is gzip-compressed; sizes and digests are not."""
+
+    hour: int
+    meter_id: int
+    sealing: int
+    ordinal: int
+    kind: BatchKind
+    bucket: str
+    object_key: str
+    events: int
+    net_quantity: int
+    size_bytes: int
+    sha256: bytes
+    event_ids_sha256: bytes
+    payload: bytes = field(repr=False)
+    run_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class PendingBatch:
+    """A sealed object that is not delivered yet."""
+
+    batch_id: int
+    sealing: int
+    kind: BatchKind
+    bucket: str
+    object_key: str
+    events: int
+    size_bytes: int
+
+
+def meters(connection: Connection) -> list[Meter]:
+    return [Meter(*row) for row in connection.execute(sql("deliveries/meters").encode())]
+
+
+def open_sources(connection: Connection, hour: Hour, source_ids: Sequence[str]) -> list[str]:
+    """Those of the enabled sources whose hour may still bring facts."""
+    rows = connection.execute(
+        sql("deliveries/open_sources").encode(),
+        {"hour": hour.index, "source_ids": list(source_ids)},
+    )
+    return [str(source_id) for (source_id,) in rows]
+
+
+def was_collected(connection: Connection, hour: Hour) -> bool:
+    """Whether any source has collected the hour."""
+    row = one_row(connection, sql("deliveries/was_collected"), {"hour": hour.index})
+    return bool(row[0])
+
+
+def lock(connection: Connection, hour: Hour, meter: Meter) -> DeliveryState:
+    """Holds the hour against collecting and other sealings until the transaction ends."""
+    parameters = {"hour": hour.index, "meter_id": meter.meter_id}
+    connection.execute(sql("deliveries/ensure_delivery").encode(), parameters)
+    sealings, open_ids = one_row(connection, sql("deliveries/lock_delivery"), parameters)
+    return DeliveryState(sealings, tuple(open_ids))
+
+
+def changes(
+    connection: Connection, hour: Hour, meter: Meter, sealings: int, default_region: str
+) -> Iterator[FactChange]:
+    """What the next sealing has to say, ordered by account, minute, series; read as it is used."""
+    parameters = _minutes(hour, meter) | {"sealings": sealings, "default_region": default_region}
+    with connection.cursor(name="changes") as cursor:
+        cursor.itersize = _ROWS_PER_FETCH
+        cursor.execute(sql("deliveries/changes").encode(), parameters)
+        for row in cursor:
+            yield FactChange(*row)
+
+
+def count_changes(connection: Connection, hour: Hour, meter: Meter) -> int:
+    """How many events the next sealing would make."""
+    row = one_row(connection, sql("deliveries/count_changes"), _minutes(hour, meter))
+    return int(row[0])
+
+
+def insert_batch(connection: Connection, batch: NewBatch) -> None:
+    parameters = {name: getattr(batch, name) for name in NewBatch.__slots__}
+    connection.execute(sql("deliveries/insert_batch").encode(), parameters)
+
+
+def sealed_batches(connection: Connection, hour: Hour, meter: Meter) -> list[dict[str, Any]]:
+    """All batches of the hour so far, with the names that a manifest gives their values."""
+    rows = connection.execute(
+        sql("deliveries/manifest_entries").encode(),
+        {"hour": hour.index, "meter_id": meter.meter_id},
+    )
+    names = ("bucket", "key", "sealing", "events", "usage", "bytes", "sha256")
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def close_sealing(
+    connection: Connection, hour: Hour, meter: Meter, sealing: int, open_ids: Sequence[str]
+) -> None:
+    """Counts the sealing; the facts themselves are the sealed state from now on."""
+    minutes = _minutes(hour, meter)
+    connection.execute(
+        sql("deliveries/close_sealing").encode(),
+        {
+            "hour": hour.index,
+            "meter_id": meter.meter_id,
+            "sealing": sealing,
+            "open_sources": list(open_ids),
+        },
+    )
+    connection.execute(sql("deliveries/zero_vanished_states").encode(), minutes)
+    connection.execute(sql("deliveries/forget_sealed_states").encode(), minutes)
+
+
+def pending_batches(connection: Connection, hour: Hour, meter: Meter) -> list[PendingBatch]:
+    """In the order to send them: by sealing, the manifest after its batches."""
+    rows = connection.execute(
+        sql("deliveries/pending_batches").encode(),
+        {"hour": hour.index, "meter_id": meter.meter_id},
+    )
+    return [PendingBatch(*row) for row in rows]
+
+
+def compressed_payload(connection: Connection, batch_id: int) -> bytes:
+    (payload,) = one_row(connection, sql("deliveries/payload"), {"batch_id": batch_id})
+    return bytes(payload)
+
+
+def mark_delivered(connection: Connection, batch_id: int) -> None:
+    """Commits at once, without waiting for the disk: a lost mark only means one more put."""
+    with connection.transaction():
+        connection.execute("set local synchronous_commit = off")
+        connection.execute(sql("deliveries/mark_delivered").encode(), {"batch_id": batch_id})
+
+
+def mark_failed(connection: Connection, batch_id: int, error: str) -> None:
+    with connection.transaction():
+        connection.execute(
+            sql("deliveries/mark_failed").encode(), {"batch_id": batch_id, "error": error}
+        )
+
+
+def pending_hours(connection: Connection, before: Hour, meters_wanted: list[Meter]) -> list[Hour]:
+    """Hours before ``before`` with something to seal or to send, oldest first."""
+    rows = connection.execute(
+        sql("deliveries/pending_hours").encode(),
+        {"before": before.index, "meter_ids": [meter.meter_id for meter in meters_wanted]},
+    )
+    return [Hour(index) for (index,) in rows]
+
+
+def _minutes(hour: Hour, meter: Meter) -> dict[str, Any]:
+    return {
+        "hour": hour.index,
+        "meter_id": meter.meter_id,
+        "first_minute": hour.first_minute,
+        "end_minute": hour.next.first_minute,
+    }

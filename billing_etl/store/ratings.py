@@ -1,0 +1,292 @@
+"""Price book, ratings and ledger in the database."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import psycopg
+from psycopg import sql as composed
+
+from billing_etl.errors import RetryableError, UsageError
+from billing_etl.hours import Hour, HourRange
+from billing_etl.rating import PriceBook, PriceVersion, Rate
+from billing_etl.settings import Settings
+from billing_etl.store.columns import Rows, fetch_rows, stage_rows
+from billing_etl.store.database import LOCK_WAIT_SECONDS, Connection, one_row, sql
+from billing_etl.store.sources import TRAFFIC_METER_ID
+
+RATED_FACT: Final = np.dtype(
+    [
+        ("position", "i4"),
+        ("series_id", "i4"),
+        ("minute", "i4"),
+        ("quantity", "i8"),
+        ("included_quantity", "i8"),
+        ("rate_id", "i4"),
+    ]
+)
+RATING: Final = np.dtype(
+    [("series_id", "i4"), ("minute", "i4"), ("included_quantity", "i8"), ("rate_id", "i4")]
+)
+_SEEDED: Final = (
+    "PRICE_PER_BYTE",
+    "INITIAL_INCLUDED_QUOTA_BYTES",
+    "INITIAL_BALANCE",
+    "BILLING_PERIOD_ANCHOR_DAY",
+)
+
+
+class AccountHour(NamedTuple):
+    """An account-hour to rate, with the first hour of its billing period."""
+
+    account_key: int
+    hour: Hour
+    period: Hour
+
+
+class SeriesNames(NamedTuple):
+    """What orders and prices the facts of a series (R2, R3)."""
+
+    node_id: str
+    inbound_tag: str
+    env: str
+    source_id: str
+    account_uuid: str
+
+
+class Posted(NamedTuple):
+    """Ledger entries appended, and the sum of their amounts."""
+
+    charges: int
+    adjustments: int
+    amount: Decimal
+
+
+def lock_rating(connection: Connection) -> None:
+    """Makes this transaction the one rating writer (R4).
+
+    Raises:
+        RetryableError: another run is still rating after the lock wait.
+    """
+    try:
+        connection.execute("select pg_advisory_xact_lock(hashtext('billing_etl rating'))")
+    except psycopg.errors.LockNotAvailable:
+        raise RetryableError(
+            f"rate: another run has been rating for more than {LOCK_WAIT_SECONDS} s; wait for it "
+            "to end, then run again"
+        ) from None
+
+
+def seed(connection: Connection, settings: Settings, run_id: int) -> None:
+    """Takes the environment's price, quota, balance and period start once (R2).
+
+    Raises:
+        UsageError: a value differs from the one taken, or no price is known at all.
+    """
+    values = {
+        "PRICE_PER_BYTE": settings.price_per_byte,
+        "INITIAL_INCLUDED_QUOTA_BYTES": Decimal(settings.initial_included_quota_bytes),
+        "INITIAL_BALANCE": settings.initial_balance,
+        "BILLING_PERIOD_ANCHOR_DAY": Decimal(settings.billing_period_anchor_day),
+    }
+    known = {
+        str(name): Decimal(value)
+        for name, value in connection.execute(
+            "select name, value from billing_core.seeded_settings"
+        )
+    }
+    for name in _SEEDED:
+        value = values[name]
+        if value is None:
+            continue
+        if name in known and known[name] != value:
+            raise UsageError(
+                f"{name}: expected {known[name]} as first taken, got {value}; prices and quotas "
+                "change by a dated version, see `billing-etl price publish`"
+            )
+        if name not in known:
+            connection.execute(
+                "insert into billing_core.seeded_settings (name, value) values (%s, %s)",
+                (name, str(value)),
+            )
+    (versions,) = one_row(connection, "select count(*) from billing_core.price_versions", {})
+    if versions:
+        return
+    if settings.price_per_byte is None:
+        raise UsageError(
+            "PRICE_PER_BYTE: expected a decimal, as the price book is empty, got nothing; set it, "
+            "or publish a version with `billing-etl price publish FILE`"
+        )
+    connection.execute(
+        "insert into billing_core.price_versions (price_version, meter_id, scope, scope_key,"
+        " from_minute, price_per_unit, included_quota, run_id)"
+        " values ('initial', %s, 'default', '', 0, %s, %s, %s)",
+        (
+            TRAFFIC_METER_ID,
+            settings.price_per_byte,
+            settings.initial_included_quota_bytes,
+            run_id,
+        ),
+    )
+
+
+def anchor_day(connection: Connection, settings: Settings) -> int:
+    """The day of the month on which billing periods start, as first taken."""
+    row = connection.execute(
+        "select value from billing_core.seeded_settings where name = 'BILLING_PERIOD_ANCHOR_DAY'"
+    ).fetchone()
+    return int(row[0]) if row else settings.billing_period_anchor_day
+
+
+def price_versions(connection: Connection) -> list[PriceVersion]:
+    """Every published version of the traffic meter."""
+    rows = connection.execute(
+        sql("rate/price_versions").encode(), {"meter_id": TRAFFIC_METER_ID}
+    )
+    return [
+        PriceVersion(
+            price_version_id=row[0],
+            price_version=row[1],
+            scope=row[2],
+            scope_key=row[3],
+            from_minute=row[4],
+            price_per_unit=row[5],
+            included_quota=row[6],
+            region_multipliers={name: Decimal(text) for name, text in row[7].items()},
+            line_multipliers={name: Decimal(text) for name, text in row[8].items()},
+            peak_multiplier=row[9],
+            offpeak_multiplier=row[10],
+            peak_time_zone=row[11],
+            peak_hours=tuple(row[12]),
+        )
+        for row in rows
+    ]
+
+
+def price_book(connection: Connection, default_region: str) -> PriceBook:
+    """Prices, plan members and regions as published."""
+    members = connection.execute(
+        "select a.account_uuid::text, m.from_minute, m.plan"
+        " from billing_core.plan_members m join billing_core.accounts a using (account_key)"
+    ).fetchall()
+    regions = connection.execute(
+        "select s.source_id, r.from_minute, r.region"
+        " from billing_core.source_regions r join billing_core.sources s using (source_key)"
+    ).fetchall()
+    return PriceBook(
+        price_versions(connection),
+        [(str(account), int(minute), str(plan)) for account, minute, plan in members],
+        [(str(source), int(minute), str(region)) for source, minute, region in regions],
+        default_region,
+    )
+
+
+def pick(connection: Connection, hours: HourRange | None, anchor: int) -> list[AccountHour]:
+    """Locks the account-hours to rate: unrated in the range, stale anywhere, and what follows (R4)."""
+    rows = connection.execute(
+        sql("rate/pick").encode(),
+        {
+            "from_hour": hours.start.index if hours else 0,
+            "to_hour": hours.end.index if hours else 0,
+            "anchor_day": anchor,
+            "meter_id": TRAFFIC_METER_ID,
+        },
+    )
+    return [AccountHour(int(key), Hour(int(hour)), Hour(int(period))) for key, hour, period in rows]
+
+
+def facts_of(connection: Connection, picked: Sequence[AccountHour]) -> Rows:
+    """Facts of account-hours; ``position`` counts them from 1."""
+    return fetch_rows(connection, sql("rate/facts"), _keys(picked), RATED_FACT)
+
+
+def used_before(connection: Connection, picked: Sequence[AccountHour]) -> list[int]:
+    """Usage of each account-hour's account before the hour in its period (R4)."""
+    parameters = _keys(picked) | {"period_hours": [item.period.index for item in picked]}
+    return [int(row[0]) for row in connection.execute(sql("rate/used_before").encode(), parameters)]
+
+
+def series_names(connection: Connection, series_ids: Sequence[int]) -> dict[int, SeriesNames]:
+    """Names of series."""
+    rows = connection.execute(sql("rate/series").encode(), {"series_ids": list(series_ids)})
+    return {int(row[0]): SeriesNames(*map(str, row[1:])) for row in rows}
+
+
+def account_uuids(connection: Connection, account_keys: Sequence[int]) -> dict[int, str]:
+    """The uuid of each account."""
+    rows = connection.execute(
+        "select account_key, account_uuid::text from billing_core.accounts"
+        " where account_key = any (%s)",
+        (list(account_keys),),
+    )
+    return {int(key): str(uuid) for key, uuid in rows}
+
+
+def rate_id(connection: Connection, rate: Rate) -> int:
+    """The id of a rate, made where missing."""
+    parameters = rate._asdict()
+    query = (
+        "select rate_id from billing_core.rates where price_version_id = %(price_version_id)s"
+        " and region_multiplier = %(region_multiplier)s and line_multiplier = %(line_multiplier)s"
+        " and time_multiplier = %(time_multiplier)s"
+    )
+    row = connection.execute(query, parameters).fetchone()
+    if row is None:
+        row = one_row(
+            connection,
+            "insert into billing_core.rates (price_version_id, price_per_unit, region_multiplier,"
+            " line_multiplier, time_multiplier) values (%(price_version_id)s, %(price_per_unit)s,"
+            " %(region_multiplier)s, %(line_multiplier)s, %(time_multiplier)s) returning rate_id",
+            parameters,
+        )
+    return int(row[0])
+
+
+def write_ratings(connection: Connection, changed: Rows) -> None:
+    """Writes included quantities and rates of facts."""
+    if len(changed):
+        staged = stage_rows(connection, "staged_ratings", "billing_core.facts", changed)
+        connection.execute(composed.SQL(sql("rate/update_facts")).format(staged=staged))  # type: ignore[arg-type]
+
+
+def post(
+    connection: Connection,
+    picked: Sequence[AccountHour],
+    sums: dict[str, list[int]],
+    anchor: int,
+    reason: str,
+    run_id: int,
+) -> Posted:
+    """Settles account-hours and appends what they owe to the ledger (R5-R7).
+
+    Args:
+        picked: the account-hours, in key order.
+        sums: parallel lists ``position`` (into ``picked``), ``rate_id``, ``included``, ``rated``.
+        anchor: day of the month on which periods start.
+        reason: why an adjustment is due.
+        run_id: the run.
+    """
+    of = [picked[position] for position in sums["position"]]
+    charges, adjustments, amount = one_row(
+        connection,
+        sql("rate/post"),
+        _keys(of)
+        | {
+            "rate_ids": sums["rate_id"],
+            "included": sums["included"],
+            "rated": sums["rated"],
+            "anchor_day": anchor,
+            "reason": reason,
+            "run_id": run_id,
+        },
+    )
+    return Posted(int(charges), int(adjustments), Decimal(amount))
+
+
+def _keys(items: Sequence[AccountHour]) -> dict[str, Any]:
+    return {
+        "account_keys": [item.account_key for item in items],
+        "hours": [item.hour.index for item in items],
+        "meter_id": TRAFFIC_METER_ID,
+    }

@@ -1,0 +1,57 @@
+"""Run records: append-only history of what was done, when and with which end."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from billing_etl.errors import BillingError
+from billing_etl.store.database import connect, one_row
+
+
+@dataclass(slots=True)
+class Run:
+    """A run under way; ``counts`` is stored when it ends."""
+
+    run_id: int
+    counts: dict[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def recorded_run(
+    database_url: str, command: str, hours: str | None, external_id: str | None
+) -> Iterator[Run]:
+    """Records the start of a run at once and its end in either case, outside its transactions."""
+    with connect(database_url) as connection:
+        (run_id,) = one_row(
+            connection,
+            "insert into billing_core.runs (command, hours, external_id)"
+            " values (%(command)s, %(hours)s, %(external_id)s) returning run_id",
+            {"command": command, "hours": hours, "external_id": external_id},
+        )
+    run = Run(run_id)
+    try:
+        yield run
+    except BillingError as error:
+        _finish(database_url, run, "failed", str(error))
+        raise
+    except BaseException as error:
+        _finish(database_url, run, "failed", type(error).__name__)
+        raise
+    _finish(database_url, run, "success", None)
+
+
+def _finish(database_url: str, run: Run, status: str, error: str | None) -> None:
+    with connect(database_url) as connection:
+        connection.execute(
+            "update billing_core.runs set finished_at = clock_timestamp(), status = %(status)s,"
+            " error = %(error)s, counts = %(counts)s where run_id = %(run_id)s",
+            {
+                "status": status,
+                "error": error,
+                "counts": Jsonb(run.counts),
+                "run_id": run.run_id,
+            },
+        )

@@ -1,0 +1,191 @@
+"""Sources, nodes, accounts and series: the dimensions that collecting grows."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+import psycopg
+
+from billing_etl.errors import MismatchError, RetryableError
+from billing_etl.hours import Hour
+from billing_etl.settings import Source
+from billing_etl.store.database import LOCK_WAIT_SECONDS, Connection, one_row, sql
+
+TRAFFIC_METER_ID: Final = 1
+
+# What names a series within a source: env, node, account uuid, inbound tag.
+SeriesName = tuple[str, str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeContext:
+    """What is stored of a node around an hour; zero stands for none."""
+
+    node_key: int
+    env: str
+    node_id: str
+    has_closing: bool
+    first_nonempty_ns: int
+    prev_ns: int
+    seen_later: bool
+
+
+def lock_source(connection: Connection, source_id: str) -> None:
+    """Makes this connection the one writer of a source until it closes (C15).
+
+    Raises:
+        RetryableError: another run holds the source longer than the lock wait.
+    """
+    try:
+        connection.execute(
+            "select pg_advisory_lock(hashtextextended('billing_etl source ' || %s, 0))", (source_id,)
+        )
+    except psycopg.errors.LockNotAvailable:
+        raise RetryableError(
+            f"source {source_id}: another run has been collecting it for more than "
+            f"{LOCK_WAIT_SECONDS} s; wait for that run to end, then run again"
+        ) from None
+
+
+def register_source(connection: Connection, source: Source) -> int:
+    """Makes a configured source and its region known; gives its key."""
+    connection.execute(
+        sql("collect/register_source").encode(),
+        {
+            "source_id": source.source_id,
+            "kind": source.kind,
+            "enabled": source.enabled,
+            "interval_seconds": source.interval_seconds,
+        },
+    )
+    (source_key, now_hour) = one_row(
+        connection,
+        "select source_key, (extract(epoch from now()) / 3600)::int from billing_core.sources"
+        " where source_id = %(source_id)s",
+        {"source_id": source.source_id},
+    )
+    connection.execute(
+        sql("collect/register_region").encode(),
+        {"source_id": source.source_id, "region": source.region, "now_hour": now_hour},
+    )
+    return int(source_key)
+
+
+def prepare_hour(connection: Connection, hour: Hour) -> None:
+    """Makes the partitions of an hour's day and of the day after, and its delivery row."""
+    for day in (hour.index // 24, hour.index // 24 + 1):
+        connection.execute("select billing_core.ensure_day_partition(%s)", (day,))
+    connection.execute(
+        "insert into billing_core.deliveries (hour, meter_id) values (%s, %s)"
+        " on conflict do nothing",
+        (hour.index, TRAFFIC_METER_ID),
+    )
+
+
+def node_contexts(connection: Connection, source_key: int, hour: Hour) -> list[NodeContext]:
+    """What is stored of a source's nodes around an hour."""
+    rows = connection.execute(
+        sql("collect/node_context").encode(),
+        {
+            "source_key": source_key,
+            "hour": hour.index,
+            "start_ns": hour.start_ns,
+            "end_ns": hour.end_ns,
+        },
+    )
+    return [NodeContext(*row) for row in rows]
+
+
+def register_nodes(
+    connection: Connection, source: Source, source_key: int, nodes: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], int]:
+    """Keys of nodes by (env, node_id), made where missing.
+
+    Raises:
+        MismatchError: another source already delivers a node and this one does not say that
+            it shares it (C15).
+    """
+    wanted = sorted(set(nodes))
+    envs, node_ids = [env for env, _ in wanted], [node_id for _, node_id in wanted]
+    parameters = {"source_key": source_key, "envs": envs, "node_ids": node_ids}
+    known = _node_keys(connection, parameters)
+    missing = [node for node in wanted if node not in known]
+    if not missing:
+        return known
+    if not source.shared_node:
+        _refuse_foreign_nodes(connection, source, parameters | _parallel(missing))
+    try:
+        connection.execute(
+            "insert into billing_core.nodes (source_key, env, node_id, shared)"
+            " select %(source_key)s, env, node_id, %(shared)s"
+            " from unnest(%(envs)s::text[], %(node_ids)s::text[]) as w (env, node_id)",
+            parameters | _parallel(missing) | {"shared": source.shared_node},
+        )
+    except psycopg.errors.UniqueViolation:
+        raise MismatchError(
+            f"source {source.source_id}: another source registered one of its nodes at the same "
+            "moment; one node under two sources would bill twice, set shared_node if that is meant"
+        ) from None
+    return _node_keys(connection, parameters)
+
+
+def _parallel(nodes: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    return {"envs": [env for env, _ in nodes], "node_ids": [node_id for _, node_id in nodes]}
+
+
+def _node_keys(connection: Connection, parameters: dict[str, object]) -> dict[tuple[str, str], int]:
+    rows = connection.execute(
+        "select n.env, n.node_id, n.node_key from billing_core.nodes n"
+        " join unnest(%(envs)s::text[], %(node_ids)s::text[]) as w (env, node_id)"
+        " using (env, node_id) where n.source_key = %(source_key)s",
+        parameters,
+    )
+    return {(str(env), str(node_id)): int(key) for env, node_id, key in rows}
+
+
+def _refuse_foreign_nodes(
+    connection: Connection, source: Source, parameters: dict[str, object]
+) -> None:
+    owners = connection.execute(sql("collect/node_owners").encode(), parameters).fetchall()
+    if owners:
+        env, node_id, owner = owners[0]
+        raise MismatchError(
+            f"source {source.source_id}: expected nodes of its own, got {env}/{node_id}, which "
+            f"source {owner} already delivers; billing it twice is refused, remove one source or "
+            "set shared_node on this one"
+        )
+
+
+def register_series(
+    connection: Connection,
+    node_keys: dict[tuple[str, str], int],
+    names: Sequence[SeriesName],
+    opening_balance: Decimal,
+) -> list[int]:
+    """Ids of series, in the order of their names; accounts and series are made where missing."""
+    parameters = {
+        "node_keys": [node_keys[name[0], name[1]] for name in names],
+        "accounts": [name[2] for name in names],
+        "tags": [name[3] for name in names],
+        "meter_id": TRAFFIC_METER_ID,
+        "opening_balance": opening_balance,
+    }
+    ids = _series_ids(connection, parameters)
+    if None in ids:
+        connection.execute(sql("collect/register_accounts").encode(), parameters)
+        connection.execute(sql("collect/register_series").encode(), parameters)
+        ids = _series_ids(connection, parameters)
+    return [int(series_id) for series_id in ids if series_id is not None]
+
+
+def _series_ids(connection: Connection, parameters: dict[str, object]) -> list[int | None]:
+    rows = connection.execute(sql("collect/series_ids").encode(), parameters)
+    return [row[0] for row in rows]
+
+
+def note_failure(connection: Connection, source_id: str, error: str) -> None:
+    """Keeps the last error of a source for ``source_status``."""
+    connection.execute(
+        sql("collect/note_failure").encode(), {"source_id": source_id, "error": error}
+    )

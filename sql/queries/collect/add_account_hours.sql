@@ -1,0 +1,11 @@
+-- Purpose: adds changes of facts to their account-hours and marks them stale (R4).
+-- Grain: account, meter and hour. Conflict key: (account_key, meter_id, hour). Locks in key order.
+-- Parameters: series_ids[], hours[], quantities[] (signed, parallel).
+insert into billing_core.account_hours as h (account_key, meter_id, hour, quantity)
+select s.account_key, s.meter_id, w.hour, sum(w.quantity)
+from unnest(%(series_ids)s::int[], %(hours)s::int[], %(quantities)s::bigint[]) as w (series_id, hour, quantity)
+join billing_core.series s using (series_id)
+group by s.account_key, s.meter_id, w.hour
+order by s.account_key, s.meter_id, w.hour
+on conflict (account_key, meter_id, hour) do update
+set quantity = h.quantity + excluded.quantity, stale = true
