@@ -1,7 +1,7 @@
 """How much of an hour was seen, and whether more can still come (C12)."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from billing_etl.hours import NS_PER_HOUR, NS_PER_SECOND, Hour
 from billing_etl.records import BoolArray, Int64Array
 
 HourState: TypeAlias = Literal["complete", "partial", "lost"]
-_WORST_FIRST: tuple[HourState, ...] = ("partial", "lost", "complete")
+_WORST_FIRST: Final[tuple[HourState, ...]] = ("lost", "partial", "complete")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Coverage:
     Attributes:
         expected_snapshots: one per interval and expected node.
         missing_minutes: minutes of the hour in which some expected node has no snapshot.
-        state: the worst over the nodes; ``partial`` is worst since it can still change.
+        state: the worst over the nodes; ``partial`` as long as the hour has not ended.
     """
 
     expected_snapshots: int
@@ -72,13 +72,11 @@ def cover_hour(
         missing_any[:] = True
         nothing_left = oldest_served_ns is not None and oldest_served_ns >= hour.end_ns
         states.append("lost" if nothing_left else "partial")
-    if not has_ended:
-        states.append("partial")
     expected = max(1, round(NS_PER_HOUR / (interval_seconds * NS_PER_SECOND)))
     return Coverage(
         expected_snapshots=expected * max(1, len(nodes)),
         missing_minutes=min(60, round(int(missing_any.sum()) * slot_ns / (60 * NS_PER_SECOND))),
-        state=min(states, key=_WORST_FIRST.index),
+        state=min(states, key=_WORST_FIRST.index) if has_ended else "partial",
     )
 
 

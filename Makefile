@@ -1,0 +1,48 @@
+# billing_etl: `make run` and `make test` are the two commands; `make help` lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help run test lint format unit e2e bench lock clean install
+
+help: ## shows this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+install: $(VENV)/.installed ## makes .venv with the pinned dependencies
+
+$(VENV)/.installed: requirements.txt requirements-uv.txt install.sh
+	PYTHON="$(PYTHON)" ./install.sh
+	@touch $@
+
+run: install ## the whole line with embedded services and development sources; ONCE=1 ends by itself
+	@exec $(BIN)/python -m billing_etl.local.run $(if $(filter-out 0,$(ONCE)),--once)
+
+test: lint ## lint, types and every test, on the embedded services
+	$(BIN)/python -m pytest
+
+unit: install ## the tests without network and services, in seconds
+	$(BIN)/python -m pytest -q tests/unit
+
+e2e: install ## the tests that run the real scheduler
+	$(BIN)/python -m pytest -m e2e
+
+lint: install ## ruff, format check and strict types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install ## formats the code
+	$(BIN)/ruff check --fix-only -q .
+	$(BIN)/ruff format .
+
+bench: install ## samples per second from HTTP to rated facts, and peak memory
+	$(BIN)/python -m benchmarks.collect_hour
+
+lock: install ## compiles requirements.in into requirements.txt
+	$(BIN)/uv pip compile requirements.in --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate -q -o requirements.txt
+
+clean: ## removes the environment, the embedded services' data and caches
+	rm -rf $(VENV) .data .mypy_cache .ruff_cache .pytest_cache *.egg-info

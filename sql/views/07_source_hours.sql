@@ -1,0 +1,26 @@
+-- Purpose: coverage of each collected hour
+-- Grain:   source and hour
+create or replace view billing.source_hours as
+select s.source_id, to_timestamp(h.hour * 3600.0) as hour, h.state, h.expected_snapshots, h.snapshots, h.samples,
+       h.used, h.duplicates, h.baselines, h.quarantined, h.missing_minutes, encode(h.content_hash, 'hex') as content_hash,
+       billing_core.instant(h.first_ns) as first_instant, billing_core.instant(h.last_ns) as last_instant,
+       h.changed_at, h.run_id
+from billing_core.source_hours h
+join billing_core.sources s using (source_key);
+comment on view billing.source_hours is 'Coverage and counts per source and hour (C12).';
+comment on column billing.source_hours.source_id is 'Source.';
+comment on column billing.source_hours.hour is 'Start of the hour, UTC.';
+comment on column billing.source_hours.state is 'complete, partial or lost (C12).';
+comment on column billing.source_hours.expected_snapshots is 'Snapshots that its nodes should have.';
+comment on column billing.source_hours.snapshots is 'Snapshots seen.';
+comment on column billing.source_hours.samples is 'Samples fetched = used + duplicates + baselines + quarantined.';
+comment on column billing.source_hours.used is 'Samples that gave a delta, also a zero one.';
+comment on column billing.source_hours.duplicates is 'Samples that repeated a series at an instant (C3, C6).';
+comment on column billing.source_hours.baselines is 'First samples that charge nothing (C7).';
+comment on column billing.source_hours.quarantined is 'Bad samples put aside (C11).';
+comment on column billing.source_hours.missing_minutes is 'Minutes in which some expected node has no snapshot.';
+comment on column billing.source_hours.content_hash is 'Hash of every snapshot, hexadecimal.';
+comment on column billing.source_hours.first_instant is 'First snapshot, UTC, to the microsecond.';
+comment on column billing.source_hours.last_instant is 'Last snapshot, UTC, to the microsecond.';
+comment on column billing.source_hours.changed_at is 'When the stored hour last changed.';
+comment on column billing.source_hours.run_id is 'Run that changed it.';
