@@ -13,7 +13,13 @@ import boto3
 import botocore.exceptions
 from botocore.config import Config
 
-from billing_etl.errors import BillingError, MismatchError, RetryableError, TerminalError
+from billing_etl.errors import (
+    BillingError,
+    MismatchError,
+    RetryableError,
+    TerminalError,
+    UsageError,
+)
 from billing_etl.settings import Settings
 
 CONCURRENCY: Final = 8
@@ -161,6 +167,17 @@ class ObjectStore:
                     yield entry["Key"]
         except _FAILURES as error:
             raise _explained(error, f"s3://{bucket}/{prefix}", "list") from error
+
+
+def configured_bucket(settings: Settings) -> str:
+    """The bucket that new batches are sealed for.
+
+    Raises:
+        UsageError: none is configured.
+    """
+    if settings.s3_bucket is None:
+        raise UsageError("BILLING_S3_BUCKET: expected a bucket name, got nothing; set it")
+    return settings.s3_bucket
 
 
 def object_store_from(settings: Settings) -> ObjectStore:

@@ -90,9 +90,10 @@ def event_id(
 
 @dataclass(frozen=True, slots=True)
 class ReadEvent:
-    """What reconciliation reads back from a line: its id, and its signed usage."""
+    """What reconciliation reads back from a line; ``usage`` is signed."""
 
     event_id: str
+    resource_id: str
     usage: int
 
 
@@ -137,6 +138,7 @@ class _Event(msgspec.Struct, frozen=True):
 
 class _ReadProperties(msgspec.Struct, frozen=True):
     usage: int
+    resource_id: str
 
 
 class _ReadLine(msgspec.Struct, frozen=True):
@@ -190,10 +192,10 @@ class BillingEvent:
             event = _reader.decode(line)
         except msgspec.MsgspecError as error:
             raise MismatchError(
-                f"events: expected a {self.name} with id and properties.usage, got a line that "
-                f"is none ({error})"
+                f"events: expected a {self.name} with id, resource_id and usage, got a line "
+                f"that is none ({error})"
             ) from None
-        return ReadEvent(event.id, event.properties.usage)
+        return ReadEvent(event.id, event.properties.resource_id, event.properties.usage)
 
 
 @lru_cache(maxsize=256)

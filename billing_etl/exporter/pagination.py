@@ -39,7 +39,6 @@ class Paginator:
         since_ns: start of the window, inclusive.
         until_ns: end of the window, exclusive.
         limit: limit of the next question; starts as the source's page size.
-        max_pages: bound on the questions asked for the window.
         pages: answers taken so far.
         page_bytes: their bytes.
         reread_snapshots: snapshots of the window that were served again and counted once.
@@ -48,7 +47,6 @@ class Paginator:
     since_ns: int
     until_ns: int
     limit: int
-    max_pages: int = MAX_PAGES
     pages: int = field(default=0, init=False)
     page_bytes: int = field(default=0, init=False)
     reread_snapshots: int = field(default=0, init=False)
@@ -100,9 +98,9 @@ class Paginator:
         if reach_ns >= self.until_ns or not (page.has_more or cursor_leads_on):
             self._done = True
             return self._settle(self.until_ns)
-        if self.pages >= self.max_pages:
+        if self.pages >= MAX_PAGES:
             raise TerminalError(
-                f"expected the window in at most {self.max_pages} pages, got more; "
+                f"expected the window in at most {MAX_PAGES} pages, got more; "
                 "raise page_size or max_page_bytes, or check the exporter's clock"
             )
         if not progress:

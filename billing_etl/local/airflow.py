@@ -100,12 +100,11 @@ class LocalAirflow:
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")
         }
-        python_path = os.pathsep.join(filter(None, [str(PROJECT), inherited.get("PYTHONPATH")]))
         return (
             inherited
             | dict(self.task_environment)
             | configuration
-            | {"AIRFLOW_HOME": str(self.home), "PYTHONPATH": python_path}
+            | {"AIRFLOW_HOME": str(self.home)}
         )
 
     def _secrets(self) -> dict[str, str]:

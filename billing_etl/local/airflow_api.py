@@ -67,9 +67,7 @@ class AirflowApi:
     def __init__(self, base_url: str, user: str, password: str) -> None:
         self.base_url = base_url
         self._auth = _Login(user, password)
-        self._http = httpx.Client(
-            base_url=base_url, auth=self._auth, timeout=30, trust_env=False
-        )
+        self._http = httpx.Client(base_url=base_url, auth=self._auth, timeout=30, trust_env=False)
 
     def close(self) -> None:
         self._http.close()
@@ -117,7 +115,14 @@ class AirflowApi:
             hours: the data intervals.
             reprocess: which existing runs are repeated: none, failed ones, or all that ended.
             max_active_runs: runs of this backfill at the same time.
+
+        A backfill that an earlier Airflow left unfinished is cancelled: there can be only one.
         """
+        for earlier in self._request("GET", "/api/v2/backfills", params={"dag_id": dag_id})[
+            "backfills"
+        ]:
+            if earlier["completed_at"] is None:
+                self._request("PUT", f"/api/v2/backfills/{earlier['id']}/cancel")
         answer = self._request(
             "POST",
             "/api/v2/backfills",
@@ -188,7 +193,11 @@ class AirflowApi:
         return {_task_name(task): task["state"] for task in answer["task_instances"]}
 
     def wait_hours(
-        self, dag_id: str, hours: HourRange, timeout_seconds: float, progress: Progress | None = None
+        self,
+        dag_id: str,
+        hours: HourRange,
+        timeout_seconds: float,
+        progress: Progress | None = None,
     ) -> list[DagRun]:
         """Waits until every hour of the range has a run that ended; gives the runs in order.
 

@@ -354,12 +354,12 @@ def required_token(token: str | None) -> str:
     return found
 
 
-def wait_for_stop() -> None:
-    """Returns on SIGTERM or SIGINT."""
+def stop_signal() -> threading.Event:
+    """An event that SIGTERM and SIGINT set; call it from the main thread."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    stop.wait()
+    return stop
 
 
 def serve(
@@ -370,6 +370,7 @@ def serve(
     Raises:
         UsageError: as ``ExporterServer`` and ``required_token``.
     """
+    stop = stop_signal()
     with ExporterServer(store_file, listen, required_token(token), flavour) as server:
         _log.info("%s exporter of %s on %s", flavour, store_file, server.base_url)
-        wait_for_stop()
+        stop.wait()

@@ -133,7 +133,7 @@ def collect_hour(
         with engine.connect() as connection:
             lock_source(connection, source.source_id)
             source_key = register_source(connection, source)
-            prepare_hour(connection, hour)
+            prepare_hour(connection, hour, source.lookback_minutes)
             contexts = node_contexts(connection, source_key, hour)
             connection.commit()
             served = fetch_hour(source, hour, contexts)

@@ -28,9 +28,10 @@ from billing_etl.delivery import (
     EVENTS_CONTENT_TYPE,
     MANIFEST_CONTENT_TYPE,
     ObjectStore,
+    configured_bucket,
     object_store_from,
 )
-from billing_etl.errors import BillingError, MismatchError, UsageError
+from billing_etl.errors import BillingError, MismatchError
 from billing_etl.events import BillingEvent, Envelope, FactChange
 from billing_etl.hours import Hour, HourRange
 from billing_etl.pipeline.engine import Engine
@@ -85,21 +86,16 @@ class DeliverResult:
 
 @dataclass(frozen=True, slots=True)
 class _Delivery:
-    """What sealing and sending share during one run."""
+    """What sealing and sending share during one run; ``bucket`` is for new batches."""
 
     settings: Settings
     connection: Connection
     objects: ObjectStore
     pool: ThreadPoolExecutor
+    bucket: str
     run_id: int
     now: datetime
     checked_buckets: set[str] = field(default_factory=set)
-
-    @property
-    def bucket(self) -> str:
-        if self.settings.s3_bucket is None:
-            raise UsageError("BILLING_S3_BUCKET: expected a bucket name, got nothing; set it")
-        return self.settings.s3_bucket
 
     def check(self, buckets: Iterable[str]) -> None:
         for bucket in set(buckets) - self.checked_buckets:
@@ -137,6 +133,7 @@ def deliver_hours(
                 connection,
                 object_store_from(settings),
                 pool,
+                configured_bucket(settings),
                 run.run_id,
                 now or datetime.now(UTC),
             )
@@ -164,7 +161,7 @@ def pending_hours(engine: Engine, before: Hour) -> list[Hour]:
         return []
     with engine.connect() as connection:
         meters = [
-            meter for meter in deliveries.meters(connection) if _is_exported(engine.settings, meter)
+            meter for meter in deliveries.meters(connection) if is_exported(engine.settings, meter)
         ]
         return deliveries.pending_hours(connection, before, meters)
 
@@ -178,7 +175,8 @@ def _counts(results: list[DeliverResult]) -> dict[str, int]:
     }
 
 
-def _is_exported(settings: Settings, meter: Meter) -> bool:
+def is_exported(settings: Settings, meter: Meter) -> bool:
+    """Whether events of the meter are to be sealed and sent at all ("Switch")."""
     return settings.event_types is None or meter.event_type in settings.event_types
 
 
@@ -191,11 +189,11 @@ def _off(connection: Connection, hour: Hour, meter: Meter, reason: str) -> Deliv
 
 def _deliver(delivery: _Delivery, hour: Hour, meter: Meter) -> DeliverResult:
     connection = delivery.connection
-    if not _is_exported(delivery.settings, meter):
+    if not is_exported(delivery.settings, meter):
         reason = f"{meter.event_type} is not in BILLING_EVENT_TYPES"
         return _off(connection, hour, meter, reason)
     with connection.transaction():
-        waits_for = _waits_for(delivery, hour)
+        waits_for = what_waits(connection, delivery.settings, hour, delivery.now)
         is_sealed = not waits_for and _seal(delivery, hour, meter)
     sent = list(_send(delivery, hour, meter))
     outcome: Outcome
@@ -221,22 +219,22 @@ def _deliver(delivery: _Delivery, hour: Hour, meter: Meter) -> DeliverResult:
 # --- sealing ---------------------------------------------------------------------------------
 
 
-def _waits_for(delivery: _Delivery, hour: Hour) -> str:
+def what_waits(connection: Connection, settings: Settings, hour: Hour, now: datetime) -> str:
     """What an hour still waits for before it is sealed; empty when it is ready ("When")."""
-    if delivery.now < hour.end:
+    if now < hour.end:
         return "the hour has not ended"
-    if not deliveries.was_collected(delivery.connection, hour):
+    if not deliveries.was_collected(connection, hour):
         return "no source has collected the hour"
-    grace_end = hour.end + delivery.settings.seal_grace
-    open_ids = _open_sources(delivery, hour)
-    if open_ids and delivery.now < grace_end:
+    grace_end = hour.end + settings.seal_grace
+    open_ids = _open_sources(connection, settings, hour)
+    if open_ids and now < grace_end:
         return f"open until {grace_end:%Y-%m-%dT%H:%M:%SZ}: {', '.join(open_ids)}"
     return ""
 
 
-def _open_sources(delivery: _Delivery, hour: Hour) -> list[str]:
-    enabled = [source.source_id for source in delivery.settings.enabled_sources]
-    return deliveries.open_sources(delivery.connection, hour, enabled)
+def _open_sources(connection: Connection, settings: Settings, hour: Hour) -> list[str]:
+    enabled = [source.source_id for source in settings.enabled_sources]
+    return deliveries.open_sources(connection, hour, enabled)
 
 
 def _seal(delivery: _Delivery, hour: Hour, meter: Meter) -> bool:
@@ -248,7 +246,7 @@ def _seal(delivery: _Delivery, hour: Hour, meter: Meter) -> bool:
     """
     connection, settings = delivery.connection, delivery.settings
     state = deliveries.lock(connection, hour, meter)
-    open_ids = _open_sources(delivery, hour)
+    open_ids = _open_sources(connection, settings, hour)
     envelope = BillingEvent(settings.product)
     changes = deliveries.changes(connection, hour, meter, state.sealings, settings.default_region)
     events = (_event(envelope, change) for change in changes)

@@ -72,9 +72,10 @@ def register_source(connection: Connection, source: Source) -> int:
     return int(source_key)
 
 
-def prepare_hour(connection: Connection, hour: Hour) -> None:
-    """Makes the partitions of an hour's day and of the day after, and its delivery row."""
-    for day in (hour.index // 24, hour.index // 24 + 1):
+def prepare_hour(connection: Connection, hour: Hour, lookback_minutes: int) -> None:
+    """Makes the partitions from an hour's look-back to the day after it, and its delivery row."""
+    first_day = (hour.first_minute - lookback_minutes) // (24 * 60)
+    for day in range(first_day, hour.index // 24 + 2):
         connection.execute("select billing_core.ensure_day_partition(%s)", (day,))
     connection.execute(
         "insert into billing_core.deliveries (hour, meter_id) values (%s, %s)"

@@ -1,5 +1,6 @@
 -- Purpose:    facts of an hour against the account-hours that rating keeps (invariant 2).
--- Grain:      one row per account; a side that is not there is zero, stale where it is missing.
+-- Grain:      one row per account; a side that is not there is zero, a missing account-hour is due.
+-- Due:        what `rate` would take up: unrated with facts, or changed since it was rated.
 -- Parameters: hour int, meter_id int, first_minute int, end_minute int (exclusive)
 with facts as (
     select
@@ -18,7 +19,7 @@ with facts as (
     group by series.account_key
 ),
 account_hours as (
-    select account_key, quantity, included_quantity, not rated or stale as is_due
+    select account_key, quantity, included_quantity, (stale or not rated) and (rated or quantity > 0) as is_due
     from billing_core.account_hours
     where hour = %(hour)s and meter_id = %(meter_id)s
 )
@@ -35,5 +36,3 @@ select
 from facts
 full join account_hours using (account_key)
 join billing_core.accounts as account using (account_key)
-where coalesce(facts.quantity, 0) <> 0 or coalesce(account_hours.quantity, 0) <> 0
-    or not coalesce(account_hours.is_due, true)

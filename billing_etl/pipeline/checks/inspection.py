@@ -1,0 +1,54 @@
+"""What a check is, and what it has to look with."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+
+from billing_etl.delivery import ObjectStore
+from billing_etl.hours import Hour
+from billing_etl.pipeline.engine import Engine
+from billing_etl.reconciliation import Examination
+from billing_etl.settings import Settings
+from billing_etl.store.database import Connection
+from billing_etl.store.deliveries import Meter
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """One run of reconciliation.
+
+    Attributes:
+        connection: in autocommit; a check examines inside one read-only snapshot of it.
+        objects: None while S3 is off.
+        pool: for requests that may go side by side.
+        now: the wall clock.
+    """
+
+    engine: Engine
+    connection: Connection
+    objects: ObjectStore | None
+    pool: ThreadPoolExecutor
+    meters: tuple[Meter, ...]
+    now: datetime
+    run_id: int
+
+    @property
+    def settings(self) -> Settings:
+        return self.engine.settings
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One comparison of the contract's table.
+
+    Attributes:
+        name: stable; results and findings are kept under it.
+        examine: looks and changes nothing. A BillingError of its own is a difference.
+        repair: tries the subjects that an examination names, one line per thing done; None: the
+            check has no safe repair.
+    """
+
+    name: str
+    examine: Callable[[Inspection, Hour], Examination]
+    repair: Callable[[Inspection, Hour, tuple[str, ...]], list[str]] | None = None

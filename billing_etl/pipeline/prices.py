@@ -1,0 +1,225 @@
+"""The price book: publishing dated versions, and what one would change before it does (R2)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+import psycopg
+
+from billing_etl.errors import UsageError
+from billing_etl.hours import NS_PER_MINUTE, minute_start, parse_instant_ns
+from billing_etl.pipeline.engine import Engine
+from billing_etl.pipeline.rate import RateResult, rate_in
+from billing_etl.store import prices, ratings
+from billing_etl.store.database import Connection
+from billing_etl.store.prices import PlanMember, SourceRegion, Version
+
+
+class _Peak(msgspec.Struct, forbid_unknown_fields=True):
+    hours: list[int]
+    multiplier: Decimal
+    offpeak_multiplier: Decimal = Decimal(1)
+    time_zone: str = "UTC"
+
+
+class _Version(msgspec.Struct, forbid_unknown_fields=True):
+    price_version: str
+    price_per_byte: Decimal
+    scope: Literal["default", "plan", "account"] = "default"
+    scope_key: str = ""
+    from_: str | None = msgspec.field(default=None, name="from")
+    included_quota_bytes: int | None = None
+    region_multipliers: dict[str, Decimal] = {}
+    line_multipliers: dict[str, Decimal] = {}
+    peak: _Peak | None = None
+
+
+class _PlanMember(msgspec.Struct, forbid_unknown_fields=True):
+    account_uuid: str
+    plan: str
+    from_: str | None = msgspec.field(default=None, name="from")
+
+
+class _SourceRegion(msgspec.Struct, forbid_unknown_fields=True):
+    source_id: str
+    region: str
+    from_: str | None = msgspec.field(default=None, name="from")
+
+
+class _PriceFile(msgspec.Struct, forbid_unknown_fields=True):
+    versions: list[_Version] = []
+    plan_members: list[_PlanMember] = []
+    source_regions: list[_SourceRegion] = []
+
+
+@dataclass(frozen=True, slots=True)
+class PriceFile:
+    """What a price file publishes, checked."""
+
+    versions: list[Version]
+    plan_members: list[PlanMember]
+    source_regions: list[SourceRegion]
+
+
+@dataclass(frozen=True, slots=True)
+class PriceChange:
+    """What publishing changed, or would change; ``accounts`` maps an account to its amounts."""
+
+    published: list[str]
+    rating: RateResult
+    accounts: list[tuple[str, Decimal]]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "published": self.published,
+            "rating": self.rating.as_dict(),
+            "accounts": [
+                {"account_uuid": account, "amount": str(amount)} for account, amount in self.accounts
+            ],
+        }
+
+
+def read_price_file(path: Path) -> PriceFile:
+    """Reads and checks a price file; see ``docs/prices.md`` for its form.
+
+    Raises:
+        UsageError: the file cannot be read, or a value is not what it must be.
+    """
+    try:
+        parsed = msgspec.json.decode(path.read_bytes(), type=_PriceFile)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise UsageError(f"price file {path}: {error}") from None
+    return PriceFile(
+        versions=[_version(path, entry) for entry in parsed.versions],
+        plan_members=[
+            PlanMember(entry.account_uuid, entry.plan, _minute(path, entry.from_))
+            for entry in parsed.plan_members
+        ],
+        source_regions=[
+            SourceRegion(entry.source_id, entry.region, _minute(path, entry.from_))
+            for entry in parsed.source_regions
+        ],
+    )
+
+
+def _version(path: Path, entry: _Version) -> Version:
+    peak = entry.peak or _Peak(hours=[], multiplier=Decimal(1))
+    where = f"price file {path}, version {entry.price_version!r}"
+    multipliers = [*entry.region_multipliers.values(), *entry.line_multipliers.values()]
+    multipliers += [peak.multiplier, peak.offpeak_multiplier, entry.price_per_byte]
+    if any(not value.is_finite() or value < 0 for value in multipliers):
+        raise UsageError(f"{where}: expected prices and multipliers of 0 or more, got another")
+    if (entry.scope == "default") != (entry.scope_key == ""):
+        raise UsageError(
+            f"{where}: expected a scope_key for scope plan or account and none for default, "
+            f"got scope {entry.scope!r} with scope_key {entry.scope_key!r}"
+        )
+    if any(not 0 <= hour <= 23 for hour in peak.hours):
+        raise UsageError(f"{where}: expected peak hours from 0 to 23, got {peak.hours}")
+    try:
+        ZoneInfo(peak.time_zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise UsageError(f"{where}: expected a named time zone, got {peak.time_zone!r}") from None
+    return Version(
+        price_version=entry.price_version,
+        scope=entry.scope,
+        scope_key=entry.scope_key.lower() if entry.scope == "account" else entry.scope_key,
+        from_minute=_minute(path, entry.from_),
+        price_per_unit=entry.price_per_byte,
+        included_quota=entry.included_quota_bytes,
+        region_multipliers={name: str(value) for name, value in entry.region_multipliers.items()},
+        line_multipliers={name: str(value) for name, value in entry.line_multipliers.items()},
+        peak_multiplier=peak.multiplier,
+        offpeak_multiplier=peak.offpeak_multiplier,
+        peak_time_zone=peak.time_zone,
+        peak_hours=sorted(set(peak.hours)),
+    )
+
+
+def _minute(path: Path, text: str | None) -> int:
+    """The minute from which something applies; absent: since ever."""
+    if text is None:
+        return 0
+    expected = f"price file {path}: expected `from` on a whole minute such as 2026-05-01T00:00:00Z"
+    try:
+        instant_ns = parse_instant_ns(text)
+    except ValueError:
+        raise UsageError(f"{expected}, got {text!r}") from None
+    if instant_ns % NS_PER_MINUTE:
+        raise UsageError(f"{expected}, got {text!r}")
+    return instant_ns // NS_PER_MINUTE
+
+
+def publish_prices(engine: Engine, file: PriceFile) -> PriceChange:
+    """Publishes a price file; what lies in the past of its dates is rated again at once (R2, R4).
+
+    Raises:
+        UsageError: a version of that scope and date, or of that name, is published already.
+    """
+    with engine.run("price publish") as run, _publishing(engine, file, run.run_id) as change:
+        run.counts.update(change[1].as_dict())
+        return change[1]
+
+
+def preview_prices(engine: Engine, file: PriceFile) -> PriceChange:
+    """What publishing would change, in money per account; nothing is kept.
+
+    Raises:
+        UsageError: as publishing would.
+    """
+    with engine.run("price preview") as run, _publishing(engine, file, run.run_id) as (
+        connection,
+        change,
+    ):
+        connection.rollback()
+        return change
+
+
+@contextmanager
+def _publishing(
+    engine: Engine, file: PriceFile, run_id: int
+) -> Iterator[tuple[Connection, PriceChange]]:
+    with engine.connect() as connection:
+        ratings.lock_rating(connection)
+        try:
+            published = prices.publish(connection, file.versions, run_id)
+        except psycopg.errors.UniqueViolation as error:
+            detail = (error.diag.message_detail or "").rstrip(".")
+            raise UsageError(
+                f"price: published versions are immutable; publish another name or date ({detail})"
+            ) from None
+        published += prices.add_plan_members(
+            connection, file.plan_members, engine.settings.initial_balance, run_id
+        )
+        published += prices.add_source_regions(connection, file.source_regions)
+        rating = rate_in(connection, engine, None, "prices changed", run_id)
+        yield connection, PriceChange(published, rating, prices.amounts_of_run(connection, run_id))
+
+
+def list_prices(engine: Engine) -> list[dict[str, Any]]:
+    """Every published version, ready for JSON."""
+    with engine.connect() as connection:
+        return [
+            {
+                "price_version": version.price_version,
+                "scope": version.scope,
+                "scope_key": version.scope_key,
+                "from": minute_start(version.from_minute).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "price_per_byte": str(version.price_per_unit),
+                "included_quota_bytes": version.included_quota,
+                "region_multipliers": {k: str(v) for k, v in version.region_multipliers.items()},
+                "line_multipliers": {k: str(v) for k, v in version.line_multipliers.items()},
+                "peak": {
+                    "time_zone": version.peak_time_zone,
+                    "hours": list(version.peak_hours),
+                    "multiplier": str(version.peak_multiplier),
+                    "offpeak_multiplier": str(version.offpeak_multiplier),
+                },
+            }
+            for version in ratings.price_versions(connection)
+        ]

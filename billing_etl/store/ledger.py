@@ -1,0 +1,61 @@
+"""Ledger entries that do not come from rating, and closed periods."""
+
+from decimal import Decimal
+
+from billing_etl.hours import Hour
+from billing_etl.store.database import Connection, one_row, sql
+
+
+def append_credit(
+    connection: Connection,
+    account_uuid: str,
+    amount: Decimal,
+    reason: str,
+    opening_balance: Decimal,
+    period: Hour,
+    run_id: int,
+) -> tuple[int, Decimal]:
+    """Appends a credit and raises the balance (R6); gives the entry's number and the balance."""
+    parameters = {
+        "accounts": [account_uuid],
+        "account_uuid": account_uuid,
+        "amount": amount,
+        "reason": reason,
+        "opening_balance": opening_balance,
+        "period_hour": period.index,
+        "run_id": run_id,
+    }
+    connection.execute(sql("collect/register_accounts").encode(), parameters)
+    entry_id, balance = one_row(connection, sql("ledger/append_credit"), parameters)
+    return int(entry_id), Decimal(balance)
+
+
+def next_period(connection: Connection, period: Hour) -> Hour:
+    """The first hour of the period after one."""
+    (hour,) = one_row(
+        connection,
+        "select billing_core.next_period_hour(%(period)s)",
+        {"period": period.index},
+    )
+    return Hour(int(hour))
+
+
+def unrated_account_hours(connection: Connection, start: Hour, end: Hour) -> int:
+    """Account-hours of a period that are not rated, or stale."""
+    (count,) = one_row(
+        connection,
+        "select count(*) from billing_core.account_hours"
+        " where stale and (rated or quantity > 0) and hour >= %(start)s and hour < %(end)s",
+        {"start": start.index, "end": end.index},
+    )
+    return int(count)
+
+
+def close_period(connection: Connection, period: Hour) -> bool:
+    """Marks a period closed; False when it was."""
+    closed = connection.execute(
+        "insert into billing_core.closed_periods (period_hour, run_id)"
+        " select %s, max(run_id) from billing_core.runs on conflict do nothing",
+        (period.index,),
+    )
+    return closed.rowcount > 0

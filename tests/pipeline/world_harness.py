@@ -1,0 +1,222 @@
+"""Runs a random world through the real pipeline and reads back what it left."""
+
+import json
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from oracle.oracle import Result, Series, audit
+from oracle.worlds import World
+
+from billing_etl.hours import Hour, HourRange
+from billing_etl.local.exporter_server import ExporterServer
+from billing_etl.pipeline.accounts import add_credit
+from billing_etl.pipeline.collect import collect_hours
+from billing_etl.pipeline.engine import Engine
+from billing_etl.pipeline.prices import PriceFile, publish_prices
+from billing_etl.pipeline.rate import rate_hours
+from billing_etl.settings import Settings, Source
+from billing_etl.store.prices import PlanMember, SourceRegion, Version
+
+TOKEN = "world-token"
+KINDS = {1: "delta", 2: "reset", 3: "born", 4: "baseline", 5: "baseline", 6: "born"}
+
+
+def adapted(world: World) -> World:
+    """The world within what settings allow: anchor day at most 28, a quota on every default."""
+    world.book["anchor_day"] = min(28, world.book["anchor_day"])
+    for version in world.book["versions"]:
+        if version["scope"] == "default" and version["included_quota_bytes"] is None:
+            version["included_quota_bytes"] = world.book["quota"]
+    return world
+
+
+@contextmanager
+def served(world: World, directory: Path) -> Iterator[tuple[Source, ...]]:
+    """Serves the world's sources over HTTP; gives their settings."""
+    with ExitStack() as stack:
+        sources = []
+        for settings in world.sources:
+            source_id = settings["source_id"]
+            store = directory / f"{source_id}.json"
+            store.write_text(json.dumps(world.snapshots[source_id]))
+            server = stack.enter_context(ExporterServer(store, "127.0.0.1:0", TOKEN))
+            known = {key: settings[key] for key in settings if key in Source.__dataclass_fields__}
+            sources.append(
+                Source(**known | {"base_url": server.base_url, "token": TOKEN, "shared_node": True})
+            )
+        yield tuple(sources)
+
+
+def engine_of(world: World, sources: tuple[Source, ...], database_url: str) -> Engine:
+    return Engine(
+        Settings(
+            database_url=database_url,
+            sources=sources,
+            initial_balance=Decimal(world.book["opening_balance"]),
+            billing_period_anchor_day=world.book["anchor_day"],
+        )
+    )
+
+
+def publish_book(engine: Engine, world: World, *, late: bool) -> None:
+    """Publishes versions and plans, and regions of sources that are known by then."""
+    if late:
+        regions = [
+            SourceRegion(r["source_id"], r["region"], r["from_minute"])
+            for r in world.book["source_regions"]
+        ]
+        publish_prices(engine, PriceFile([], [], regions))
+        return
+    versions = [
+        Version(
+            price_version=f"v{number}",
+            scope=v["scope"],
+            scope_key=v["key"] or "",
+            from_minute=v["from_minute"],
+            price_per_unit=Decimal(v["price_per_byte"]),
+            included_quota=v["included_quota_bytes"],
+            region_multipliers=v["region_multipliers"],
+            line_multipliers=v["line_multipliers"],
+            peak_multiplier=Decimal(v["peak_multiplier"]),
+            offpeak_multiplier=Decimal(v["offpeak_multiplier"]),
+            peak_time_zone=v["peak_time_zone"],
+            peak_hours=v["peak_hours"],
+        )
+        for number, v in enumerate(world.book["versions"])
+    ]
+    members = [
+        PlanMember(m["account"], m["plan"] or "", m["from_minute"])
+        for m in world.book["plan_members"]
+    ]
+    publish_prices(engine, PriceFile(versions, members, []))
+
+
+def run_in_random_order(engine: Engine, world: World, rng: random.Random) -> None:
+    """Collects and rates every wanted source-hour in any order, some of them again."""
+    steps = [
+        (source, Hour(index))
+        for source in engine.settings.sources
+        for index in sorted(world.collected_hours[source.source_id])
+    ]
+    rng.shuffle(steps)
+    steps += rng.sample(steps, len(steps) // 3)
+    everything = HourRange(
+        Hour(min(hour.index for _, hour in steps)), Hour(max(hour.index for _, hour in steps) + 1)
+    )
+    for number, (source, hour) in enumerate(steps):
+        summary = collect_hours(engine, [source], [hour])
+        assert not summary.failures, summary.failures
+        if number == len(steps) // 2:
+            publish_book(engine, world, late=False)
+            for credit in world.book["credits"]:
+                add_credit(engine, credit["account"], Decimal(credit["amount"]), "world")
+        if number > len(steps) // 2 and rng.random() < 0.4:
+            rate_hours(engine, everything)
+    publish_book(engine, world, late=True)
+    rate_hours(engine, everything)
+
+
+def expected(world: World, now_ns: int) -> Result:
+    return audit(**world.inputs | {"served_now_ns": now_ns})
+
+
+class Found:
+    """What the pipeline left in the database, in the oracle's terms."""
+
+    def __init__(self, database_url: str) -> None:
+        with psycopg.connect(database_url) as connection:
+            self.connection = connection
+            self.series = {
+                row[0]: Series(*row[1:])
+                for row in connection.execute(
+                    "select s.series_id, o.source_id, n.env, n.node_id, a.account_uuid::text,"
+                    " s.inbound_tag from billing_core.series s join billing_core.nodes n"
+                    " using (node_key) join billing_core.sources o using (source_key)"
+                    " join billing_core.accounts a using (account_key)"
+                )
+            }
+            self.facts = {
+                (self.series[row[0]], row[1]): row[2:]
+                for row in connection.execute(
+                    "select series_id, minute, uplink_quantity, downlink_quantity, spans_minutes,"
+                    " is_reset from billing_core.facts"
+                )
+            }
+            self.closings = {
+                (self.series[row[0]], row[1]): (row[2:5], row[5:8], row[8:11], KINDS[row[11]])
+                for row in connection.execute(
+                    "select series_id, hour, first_ns, first_uplink, first_downlink, last_ns,"
+                    " last_uplink, last_downlink, prev_ns, prev_uplink, prev_downlink, first_kind"
+                    " from billing_core.closings where not provisional"
+                )
+            }
+            self.resets = {
+                (self.series[row[0]], row[1]): row[2:]
+                for row in connection.execute(
+                    "select series_id, instant_ns, is_node_restart, uplink_before, downlink_before"
+                    " from billing_core.counter_resets"
+                )
+            }
+            self.gaps = {
+                row
+                for row in connection.execute(
+                    "select o.source_id, n.env, n.node_id, coalesce(a.account_uuid::text, ''),"
+                    " coalesce(s.inbound_tag, ''), from_ns, until_ns, quantity"
+                    " from billing_core.usage_gaps g join billing_core.nodes n using (node_key)"
+                    " join billing_core.sources o using (source_key)"
+                    " left join billing_core.series s on s.series_id = g.series_id"
+                    " left join billing_core.accounts a using (account_key)"
+                )
+            }
+            self.findings = {
+                row
+                for row in connection.execute(
+                    "select o.source_id, f.hour, f.kind, f.subject from billing_core.findings f"
+                    " join billing_core.sources o using (source_key) where f.closed_at is null"
+                )
+            }
+            self.coverage = {
+                (row[0], row[1]): row[2:]
+                for row in connection.execute(
+                    "select o.source_id, h.hour, state, expected_snapshots, snapshots, samples, used,"
+                    " duplicates, baselines, quarantined from billing_core.source_hours h"
+                    " join billing_core.sources o using (source_key)"
+                )
+            }
+            self.checkpoints = dict(
+                connection.execute("select source_id, checkpoint_hour from billing_core.sources")
+            )
+            self.ratings = {
+                (self.series[row[0]], row[1]): (row[2], row[3], Fraction(row[4]))
+                for row in connection.execute(
+                    "select series_id, minute, included_quantity, uplink_quantity"
+                    " + downlink_quantity - included_quantity, (uplink_quantity + downlink_quantity"
+                    " - included_quantity) * amount_per_unit from billing_core.facts"
+                    " join billing_core.rates using (rate_id)"
+                )
+            }
+            self.ledger = {
+                (row[0], row[1]): (Fraction(row[2]), int(row[3]))
+                for row in connection.execute(
+                    "select account_uuid::text, hour, sum(amount), sum(rated_quantity)"
+                    " from billing_core.ledger_entries join billing_core.accounts"
+                    " using (account_key) where hour is not null group by 1, 2"
+                )
+            }
+            self.balances = {
+                row[0]: Fraction(row[1])
+                for row in connection.execute(
+                    "select account_uuid::text, balance from billing_core.account_balances"
+                    " join billing_core.accounts using (account_key)"
+                )
+            }
+
+
+__all__ = ["Found", "adapted", "engine_of", "expected", "replace", "run_in_random_order", "served"]

@@ -1,0 +1,342 @@
+"""Settings: every value is read exactly, every wrong one is named in one line."""
+
+import json
+import re
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from billing_etl import settings as room
+from billing_etl.errors import UsageError
+from billing_etl.settings import SETTINGS, SOURCE_KEYS, Settings, Source
+
+SECRET = "t0p-s3cret"
+SOURCE: dict[str, Any] = {"source_id": "jp-1", "base_url": "https://exporter.example.com:8443"}
+
+
+def sources(*entries: object, **env: str) -> dict[str, str]:
+    return {
+        "INTERNAL_SERVICE_TOKEN": SECRET,
+        "EXPORTER_SOURCES_JSON": json.dumps(entries),
+        **env,
+    }
+
+
+def test_an_empty_environment_is_complete() -> None:
+    settings = Settings.from_environment({})
+
+    assert settings == Settings()
+    assert (settings.sources, settings.price_per_byte) == ((), None)
+    assert (settings.collect_interval, settings.seal_grace) == (timedelta(hours=1),) * 2
+    assert (settings.s3_max_events, settings.s3_max_bytes) == (50, 2_097_152)
+    assert (settings.billing_period_anchor_day, settings.default_region) == (1, "default")
+    assert (settings.s3_enabled, settings.event_types, settings.product) == (False, None, "network")
+
+
+def test_every_setting_is_read() -> None:
+    settings = Settings.from_environment(
+        {
+            "DATABASE_URL": "postgresql://u:p@db/billing",
+            "EXPORTER_SOURCES_JSON": json.dumps([SOURCE]),
+            "INTERNAL_SERVICE_TOKEN": SECRET,
+            "DEFAULT_REGION": "jp",
+            "SOURCE_REVISION": "abc123",
+            "PRICE_PER_BYTE": "0.000000000000000000002",
+            "INITIAL_INCLUDED_QUOTA_BYTES": "1073741824",
+            "INITIAL_BALANCE": "-12.50",
+            "COLLECT_INTERVAL": "5m",
+            "BILLING_PERIOD_ANCHOR_DAY": "28",
+            "BILLING_S3_ENABLED": "TRUE",
+            "BILLING_ENV": "prod",
+            "BILLING_S3_PREFIX": "/usage/",
+            "BILLING_S3_ENDPOINT_URL": "http://127.0.0.1:8333",
+            "BILLING_S3_MAX_EVENTS": "5000",
+            "BILLING_S3_MAX_BYTES": "1e6",
+            "BILLING_EVENT_TYPES": "traffic_bytes, requests",
+            "BILLING_PRODUCT": "vpn",
+            "BILLING_SEAL_GRACE": "90m",
+            "IMAGE": "registry/billing:1",
+        }
+    )
+
+    assert settings == Settings(
+        database_url="postgresql://u:p@db/billing",
+        sources=(Source("jp-1", "https://exporter.example.com:8443", region="jp"),),
+        internal_service_token=SECRET,
+        default_region="jp",
+        source_revision="abc123",
+        price_per_byte=Decimal("0.000000000000000000002"),
+        initial_included_quota_bytes=1073741824,
+        initial_balance=Decimal("-12.50"),
+        collect_interval=timedelta(minutes=5),
+        billing_period_anchor_day=28,
+        s3_enabled=True,
+        s3_bucket="serverless-usage-prod",
+        s3_prefix="usage",
+        s3_endpoint_url="http://127.0.0.1:8333",
+        s3_max_events=5000,
+        s3_max_bytes=1_000_000,
+        event_types=frozenset({"traffic_bytes", "requests"}),
+        product="vpn",
+        seal_grace=timedelta(minutes=90),
+        image="registry/billing:1",
+    )
+    assert settings.require_database_url() == "postgresql://u:p@db/billing"
+
+
+def test_a_bucket_name_goes_before_the_environments_bucket() -> None:
+    settings = Settings.from_environment({"BILLING_S3_BUCKET": "mine", "BILLING_ENV": "dev"})
+
+    assert settings.s3_bucket == "mine"
+
+
+def test_no_event_types_is_not_all_event_types() -> None:
+    assert Settings.from_environment({"BILLING_EVENT_TYPES": ""}).event_types == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "mysql://u:p@db/billing"),
+        ("EXPORTER_SOURCES_JSON", "{"),
+        ("EXPORTER_SOURCES_JSON", "{}"),
+        ("EXPORTER_SOURCES_JSON", "[7]"),
+        ("EXPORTER_BASE_URL", "exporter.example.com"),
+        ("PRICE_PER_BYTE", "cheap"),
+        ("PRICE_PER_BYTE", "NaN"),
+        ("PRICE_PER_BYTE", "Infinity"),
+        ("PRICE_PER_BYTE", "1e99"),
+        ("PRICE_PER_BYTE", "1e-99"),
+        ("PRICE_PER_BYTE", "1_000"),
+        ("PRICE_PER_BYTE", "-0.1"),
+        ("PRICE_PER_BYTE", "0,1"),
+        ("INITIAL_INCLUDED_QUOTA_BYTES", "1.5"),
+        ("INITIAL_INCLUDED_QUOTA_BYTES", "-1"),
+        ("INITIAL_INCLUDED_QUOTA_BYTES", "9223372036854775808"),
+        ("INITIAL_BALANCE", "ten"),
+        ("COLLECT_INTERVAL", "1 hour"),
+        ("COLLECT_INTERVAL", "2h"),
+        ("COLLECT_INTERVAL", "0m"),
+        ("BILLING_PERIOD_ANCHOR_DAY", "29"),
+        ("BILLING_PERIOD_ANCHOR_DAY", "0"),
+        ("BILLING_S3_ENABLED", "yes"),
+        ("BILLING_ENV", "staging"),
+        ("BILLING_S3_ENDPOINT_URL", "127.0.0.1:8333"),
+        ("BILLING_S3_MAX_EVENTS", "0"),
+        ("BILLING_S3_MAX_BYTES", "many"),
+        ("BILLING_SEAL_GRACE", "-1h"),
+    ],
+)
+def test_a_malformed_value_is_named_in_one_line(name: str, value: str) -> None:
+    env = {"INTERNAL_SERVICE_TOKEN": SECRET, name: value}
+    with pytest.raises(UsageError, match=rf"^{name}.*expected .*got [^\n]+$") as caught:
+        Settings.from_environment(env)
+
+    assert SECRET not in str(caught.value)
+
+
+def test_s3_needs_a_bucket() -> None:
+    with pytest.raises(UsageError, match=r"^BILLING_S3_BUCKET: expected .*BILLING_ENV"):
+        Settings.from_environment({"BILLING_S3_ENABLED": "1"})
+
+
+def test_the_database_is_asked_for_only_by_what_needs_it() -> None:
+    with pytest.raises(UsageError, match=r"^DATABASE_URL: expected .*got nothing"):
+        Settings.from_environment({}).require_database_url()
+
+
+def test_one_source_by_its_address_alone() -> None:
+    env = {"EXPORTER_BASE_URL": "http://127.0.0.1:9000", "INTERNAL_SERVICE_TOKEN": SECRET}
+
+    (source,) = Settings.from_environment(env).sources
+
+    assert source == Source("default", "http://127.0.0.1:9000")
+    assert source.token == SECRET
+
+
+def test_every_source_key_is_read() -> None:
+    entry = {
+        **SOURCE,
+        "kind": "counter_exporter",
+        "expected_node_id": "jp-xhttp-1",
+        "expected_env": "prod",
+        "enabled": True,
+        "timeout_seconds": 5,
+        "token_env": "JP_TOKEN",
+        "connection_id": None,
+        "region": "jp",
+        "interval_seconds": 30,
+        "page_size": 25,
+        "max_page_bytes": 1_000_000,
+        "first_sight": "charge",
+        "lookback_minutes": 5,
+        "max_bits_per_second": 10_000_000_000,
+        "allow_http": True,
+        "ca_file": "/etc/ca.pem",
+        "client_cert": "/etc/cert.pem,/etc/key.pem",
+        "shared_node": True,
+    }
+    assert set(entry) == set(SOURCE_KEYS)
+
+    (source,) = Settings.from_environment(sources(entry, JP_TOKEN="jp")).sources
+
+    assert source == Source(**entry)
+    assert source.token == "jp"
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"source_id": None}, "'source_id'"),
+        ({"source_id": "a b"}, "'source_id'"),
+        ({"source_id": ""}, "'source_id'"),
+        ({"base_url": None}, "'base_url'"),
+        ({"base_url": "ftp://exporter"}, "base_url"),
+        ({"base_url": "https://exporter?x=1"}, "base_url"),
+        ({"base_url": "https://[::1"}, "base_url"),
+        ({"base_url": "https://exporter:99999"}, "base_url"),
+        ({"kind": "log_reader"}, "'kind'"),
+        ({"enabled": "yes"}, "'enabled'"),
+        ({"timeout_seconds": 0}, "'timeout_seconds'"),
+        ({"timeout_seconds": True}, "'timeout_seconds'"),
+        ({"page_size": 0}, "'page_size'"),
+        ({"page_size": 1001}, "'page_size'"),
+        ({"page_size": "25"}, "'page_size'"),
+        ({"interval_seconds": 0.5}, "'interval_seconds'"),
+        ({"first_sight": "always"}, "'first_sight'"),
+        ({"lookback_minutes": -1}, "'lookback_minutes'"),
+        ({"max_bits_per_second": 2**63}, "'max_bits_per_second'"),
+        ({"pagesize": 25}, "'pagesize'"),
+    ],
+)
+def test_a_malformed_source_is_named_with_its_key(changed: dict[str, Any], named: str) -> None:
+    with pytest.raises(UsageError, match=r"^EXPORTER_SOURCES_JSON: source ") as caught:
+        Settings.from_environment(sources({**SOURCE, **changed}))
+
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_token_in_the_wrong_place_is_not_shown() -> None:
+    for wrong in ({"token": SECRET}, {"base_url": f"https://user:{SECRET}@exporter"}):
+        with pytest.raises(UsageError) as caught:
+            Settings.from_environment(sources({**SOURCE, **wrong}))
+
+        assert SECRET not in str(caught.value)
+
+
+def test_two_sources_of_one_name() -> None:
+    with pytest.raises(UsageError, match="each source_id once, got 'jp-1' twice"):
+        Settings.from_environment(sources(SOURCE, SOURCE))
+
+
+def test_both_ways_of_naming_sources() -> None:
+    with pytest.raises(UsageError, match="EXPORTER_SOURCES_JSON: expected either"):
+        Settings.from_environment(sources(SOURCE, EXPORTER_BASE_URL="https://other"))
+
+
+@pytest.mark.parametrize(
+    ("base_url", "allow_http", "accepted"),
+    [
+        ("https://exporter.example.com", False, True),
+        ("http://127.0.0.1:9000", False, True),
+        ("http://127.8.9.1:9000", False, True),
+        ("http://[::1]:9000", False, True),
+        ("http://localhost:9000", False, True),
+        ("http://10.0.0.7:9000", False, False),
+        ("http://localhost.example.com", False, False),
+        ("http://127.0.0.1.example.com", False, False),
+        ("http://10.0.0.7:9000", True, True),
+    ],
+)
+def test_plain_http_is_for_loopback_or_on_purpose(
+    base_url: str, allow_http: bool, accepted: bool
+) -> None:
+    env = sources({**SOURCE, "base_url": base_url, "allow_http": allow_http})
+    if accepted:
+        assert Settings.from_environment(env).sources[0].base_url == base_url
+        return
+    with pytest.raises(UsageError, match=f"jp-1, base_url: expected https.*{re.escape(base_url)}"):
+        Settings.from_environment(env)
+
+
+class TestTokens:
+    def test_a_missing_token_variable_is_named(self) -> None:
+        with pytest.raises(UsageError, match=r"^JP_TOKEN \(token_env.*jp-1\): .*got nothing"):
+            Settings.from_environment(sources({**SOURCE, "token_env": "JP_TOKEN"}))
+
+    def test_a_source_without_any_token_names_the_service_token(self) -> None:
+        with pytest.raises(UsageError, match=r"^INTERNAL_SERVICE_TOKEN .*jp-1.*got nothing"):
+            Settings.from_environment(sources(SOURCE, INTERNAL_SERVICE_TOKEN=""))
+
+    def test_a_client_certificate_needs_no_token(self) -> None:
+        entry = {**SOURCE, "client_cert": "/etc/cert.pem"}
+
+        (source,) = Settings.from_environment(sources(entry, INTERNAL_SERVICE_TOKEN="")).sources
+
+        assert source.token is None
+
+    def test_a_disabled_source_needs_no_token(self) -> None:
+        entry = {**SOURCE, "enabled": False, "token_env": "JP_TOKEN"}
+
+        settings = Settings.from_environment(sources(entry, INTERNAL_SERVICE_TOKEN=""))
+
+        assert len(settings.sources) == 1
+        assert settings.enabled_sources == ()
+
+    def test_a_connection_gives_the_token_and_the_service_token_never_stands_in(self) -> None:
+        env = sources({**SOURCE, "connection_id": "jp"})
+
+        inside = Settings.from_environment(env, {"jp": "from-airflow"}.get)
+        outside = Settings.from_environment(env)
+
+        assert inside.sources[0].token == "from-airflow"
+        assert outside.sources[0].token is None
+
+    def test_a_connection_without_password_is_named(self) -> None:
+        with pytest.raises(UsageError, match=r"Airflow connection jp .*jp-1.*got none"):
+            Settings.from_environment(sources({**SOURCE, "connection_id": "jp"}), lambda _: None)
+
+    def test_two_credentials_are_one_too_many(self) -> None:
+        with pytest.raises(UsageError, match="either token_env or connection_id"):
+            Settings.from_environment(
+                sources({**SOURCE, "connection_id": "jp", "token_env": "JP_TOKEN"})
+            )
+
+    @pytest.mark.parametrize("token", ["two words", "line\nend", "süß"])
+    def test_a_token_that_no_header_can_carry(self, token: str) -> None:
+        with pytest.raises(UsageError, match="printable ASCII") as caught:
+            Settings.from_environment(sources(SOURCE, INTERNAL_SERVICE_TOKEN=token))
+
+        assert token not in str(caught.value)
+
+    def test_secrets_stay_out_of_reprs(self) -> None:
+        settings = Settings.from_environment(
+            sources(SOURCE, DATABASE_URL=f"postgresql://u:{SECRET}@db/x")
+        )
+
+        assert SECRET not in repr(settings)
+
+
+def test_an_unknown_source_lists_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="expected one of jp-1, got 'jp-2'"):
+        Settings.from_environment(sources(SOURCE)).source("jp-2")
+
+
+def test_the_documented_settings_are_those_that_are_read() -> None:
+    class Recording(dict[str, str]):
+        def __getitem__(self, name: str) -> str:
+            self.setdefault(name, "")
+            return ""
+
+        def get(self, name: str, default: Any = None) -> Any:
+            self.setdefault(name, "")
+            return default
+
+    env = Recording()
+    Settings.from_environment(env)
+
+    assert set(env) == set(SETTINGS)
+    assert room.SOURCE_KEYS.keys() == {*Source.__dataclass_fields__} - {"token"}
