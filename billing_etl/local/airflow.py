@@ -7,20 +7,28 @@ import json
 import os
 import secrets
 import sys
+import time
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from billing_etl.local.airflow_api import AirflowApi
+from billing_etl.errors import TerminalError
+from billing_etl.local.airflow_api import POLL_SECONDS, AirflowApi
+from billing_etl.local.processes import HOST, ManagedProcess
 
 USER: Final = "admin"
-HOST: Final = "127.0.0.1"
 PROJECT: Final = Path(__file__).resolve().parents[2]
+# A DAG file bears the name of its DAG.
+DAG_IDS: Final = frozenset(path.stem for path in (PROJECT / "dags").glob("*.py"))
 
 # Each task is a process: four of them fill two cores and 1.1 GB.
 _PARALLELISM: Final = 4
+# The triggerer takes ten seconds to end in order and has nothing to finish.
+_STOP_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +59,35 @@ class LocalAirflow:
     def api(self) -> AirflowApi:
         return AirflowApi(self.url, USER, self.password)
 
-    def commands(self) -> dict[str, list[str]]:
+    @contextmanager
+    def running(self, timeout_seconds: float = 120) -> Iterator[AirflowApi]:
+        """Brings Airflow's own database up to date and runs Airflow until the block ends.
+
+        Every DAG is known, and paused unless an earlier run of this Airflow unpaused it.
+
+        Raises:
+            TerminalError: a component ended, or is not healthy after ``timeout_seconds``, or a
+                DAG file does not load.
+        """
+        environment = self.environment()
+        started_at = datetime.now(UTC)
+        with ExitStack() as stack:
+            with self._start("db-migrate", _airflow("db", "migrate"), environment) as migration:
+                if migration.wait(timeout_seconds) != 0:
+                    raise TerminalError(f"airflow: db migrate failed; see {migration.log}")
+            components = {
+                name: stack.enter_context(self._start(name, command, environment))
+                for name, command in self._commands().items()
+            }
+            # All are asked before the first is waited for: they end at the same time.
+            for component in components.values():
+                stack.callback(component.ask_to_stop)
+            api = stack.enter_context(self.api())
+            self._wait("components", lambda: api.unhealthy(started_at), components, timeout_seconds)
+            self._wait("DAGs", lambda: _missing_dags(api, started_at), components, timeout_seconds)
+            yield api
+
+    def _commands(self) -> dict[str, list[str]]:
         """The command of each component; logs of tasks are read from disk, not served."""
         return {
             "api-server": _airflow("api-server", "--host", HOST, "--port", str(self.port)),
@@ -60,12 +96,40 @@ class LocalAirflow:
             "triggerer": _airflow("triggerer", "--skip-serve-logs"),
         }
 
-    def migrate_command(self) -> list[str]:
-        """Brings Airflow's own database up to date; to be run before the components start."""
-        return _airflow("db", "migrate")
+    def _start(
+        self, name: str, command: list[str], environment: Mapping[str, str]
+    ) -> ManagedProcess:
+        return ManagedProcess(
+            command,
+            log=self.home / "logs" / f"{name}.log",
+            environment=environment,
+            grace_seconds=_STOP_SECONDS,
+        )
+
+    def _wait(
+        self,
+        what: str,
+        missing: Callable[[], list[str]],
+        components: Mapping[str, ManagedProcess],
+        timeout_seconds: float,
+    ) -> None:
+        deadline = time.monotonic() + timeout_seconds
+        while left := missing():
+            for name, component in components.items():
+                if component.exit_code is not None:
+                    raise TerminalError(
+                        f"airflow: {name} ended with exit code {component.exit_code}; "
+                        f"see {component.log}"
+                    )
+            if time.monotonic() > deadline:
+                raise TerminalError(
+                    f"airflow: expected all {what} within {timeout_seconds:.0f} s, "
+                    f"{', '.join(left)} missing; see {self.home / 'logs'}"
+                )
+            time.sleep(POLL_SECONDS)
 
     def environment(self) -> dict[str, str]:
-        """The whole environment of every component and of ``migrate_command``."""
+        """The whole environment of every component and of an ``airflow`` command beside them."""
         made = self._secrets()
         passwords = self.home / "passwords.json"
         _write_private(passwords, json.dumps({USER: made["password"]}))
@@ -87,7 +151,13 @@ class LocalAirflow:
             "API": {"BASE_URL": self.url, "SECRET_KEY": made["secret_key"]},
             "API_AUTH": {"JWT_SECRET": made["jwt_secret"]},
             # A run on this machine should be quick to watch: shorter pauses than in production.
-            "SCHEDULER": {"SCHEDULER_IDLE_SLEEP_TIME": "0.5"},
+            # So is taking up what a killed Airflow left unfinished.
+            "SCHEDULER": {
+                "SCHEDULER_IDLE_SLEEP_TIME": "0.5",
+                "SCHEDULER_HEALTH_CHECK_THRESHOLD": "15",
+                "ORPHANED_TASKS_CHECK_INTERVAL": "10",
+                "TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+            },
             "DAG_PROCESSOR": {"MIN_FILE_PROCESS_INTERVAL": "15", "REFRESH_INTERVAL": "15"},
             "LOGGING": {"BASE_LOG_FOLDER": str(self.home / "logs")},
         }
@@ -124,6 +194,17 @@ class LocalAirflow:
 
 def _airflow(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "airflow", *arguments]
+
+
+def _missing_dags(api: AirflowApi, since: datetime) -> list[str]:
+    """DAGs that are not known yet.
+
+    Raises:
+        TerminalError: a DAG file does not load.
+    """
+    if errors := api.import_errors(since):
+        raise TerminalError(f"airflow: expected DAG files that load, got {errors[0]}")
+    return sorted(DAG_IDS - api.dag_ids())
 
 
 def _sqlalchemy_url(url: str) -> str:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, Self, TypeAlias
 
 import httpx
 
@@ -69,7 +69,10 @@ class AirflowApi:
         self._auth = _Login(user, password)
         self._http = httpx.Client(base_url=base_url, auth=self._auth, timeout=30, trust_env=False)
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._http.close()
 
     def token(self) -> str:
@@ -77,25 +80,32 @@ class AirflowApi:
         self._request("GET", "/api/v2/dags", params={"limit": 1})
         return self._auth.token
 
-    def unhealthy(self) -> list[str]:
-        """The components that are not healthy yet; all of them while nothing answers."""
+    def unhealthy(self, since: datetime) -> list[str]:
+        """Components that have not been healthy since then; the API server while none answers.
+
+        The heartbeat of a component that has ended counts as health for a while, hence ``since``.
+        """
         try:
             answer = self._http.get("/api/v2/monitor/health", auth=None, timeout=5)
         except httpx.TransportError:
             return ["api-server"]
         if answer.status_code != httpx.codes.OK:
             return ["api-server"]
-        return [name for name, about in answer.json().items() if about["status"] != "healthy"]
+        return [name for name, about in answer.json().items() if not _is_healthy(about, since)]
 
     def dag_ids(self) -> set[str]:
         """The DAGs that Airflow knows so far."""
         answer = self._request("GET", "/api/v2/dags", params={"limit": 100})
         return {dag["dag_id"] for dag in answer["dags"]}
 
-    def import_errors(self) -> list[str]:
-        """DAG files that do not load, with the reason."""
+    def import_errors(self, since: datetime) -> list[str]:
+        """DAG files that did not load since then, each with the last line of the reason."""
         answer = self._request("GET", "/api/v2/importErrors")
-        return [f"{e['filename']}: {e['stack_trace']}" for e in answer["import_errors"]]
+        return [
+            f"{error['filename']}: {error['stack_trace'].strip().splitlines()[-1]}"
+            for error in answer["import_errors"]
+            if datetime.fromisoformat(error["timestamp"]) >= since
+        ]
 
     def unpause(self, dag_id: str) -> None:
         self._request("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
@@ -262,6 +272,14 @@ class AirflowApi:
                 f"{answer.text[:300]}"
             )
         return answer.json()
+
+
+def _is_healthy(about: dict[str, str | None], since: datetime) -> bool:
+    """Judges one component; the metadata database has a status but no heartbeat."""
+    beats = [value for key, value in about.items() if key.endswith("_heartbeat")]
+    return about["status"] == "healthy" and all(
+        beat is not None and datetime.fromisoformat(beat) >= since for beat in beats
+    )
 
 
 def _dag_run(run: dict[str, Any]) -> DagRun:

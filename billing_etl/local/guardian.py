@@ -28,10 +28,21 @@ _GRACE_OF_AN_ORPHAN_SECONDS: Final = 2.0
 _KILL_SECONDS: Final = 10.0
 
 
+class Options(argparse.Namespace):
+    """The command line; see ``main``."""
+
+    owner: int
+    stop_signal: int
+    grace_seconds: float
+    uid: int | None
+    gid: int | None
+    command: list[str]
+
+
 class Guardian:
     """One command, started by ``run``."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: Options) -> None:
         self._options = options
         self._pid = 0
         self._exit_code: int | None = None
@@ -47,7 +58,8 @@ class Guardian:
         self._pid = self._spawn()
         grace_seconds = self._wait_for_a_reason()
         if self._exit_code is None:
-            self._signal_command(self._options.stop_signal)
+            # It is not reaped yet, so the number still is its own.
+            os.kill(self._pid, self._options.stop_signal)
             self._wait_for_command(grace_seconds)
         self._kill_the_rest()
         code = self._exit_code if self._exit_code is not None else -signal.SIGKILL
@@ -111,10 +123,6 @@ class Guardian:
             select.select([self._woken], [], [], 0.02)
             self._reap()
 
-    def _signal_command(self, number: int) -> None:
-        # It is not reaped yet, so the number still is its own.
-        os.kill(self._pid, number)
-
     def _reap(self) -> None:
         while True:
             try:
@@ -140,7 +148,7 @@ def main() -> int:
     parser.add_argument("--uid", type=int)
     parser.add_argument("--gid", type=int)
     parser.add_argument("command", nargs="+")
-    return Guardian(parser.parse_args()).run()
+    return Guardian(parser.parse_args(namespace=Options())).run()
 
 
 if __name__ == "__main__":

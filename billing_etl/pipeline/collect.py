@@ -234,6 +234,8 @@ class _HourWriter:
         coverage = self._coverage(served)
         counts = self._counts(served, first, coverage)
         changed |= collected.upsert_source_hour(self.connection, counts)
+        if changed:
+            collected.expect_nodes_later(self.connection, self.source_key, self.hour, self.run_id)
         collected.advance_checkpoint(self.connection, self.source_key)
         return self._result("collected" if changed or written else "unchanged", counts, written)
 

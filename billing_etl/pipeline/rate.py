@@ -50,6 +50,17 @@ def rate_hours(engine: Engine, hours: HourRange) -> RateResult:
     return result
 
 
+def ensure_price(engine: Engine) -> None:
+    """Takes the environment's first price, or says at once that there is none.
+
+    Raises:
+        UsageError: there is no price, or the environment contradicts what was taken first.
+    """
+    with engine.run("seed prices") as run, engine.connect() as connection:
+        ratings.lock_rating(connection)
+        ratings.seed(connection, engine.settings, run.run_id)
+
+
 def rate_in(
     connection: Connection, engine: Engine, hours: HourRange | None, reason: str, run_id: int
 ) -> RateResult:

@@ -424,6 +424,16 @@ def recount_baselines(
     )
 
 
+def expect_nodes_later(
+    connection: Connection, source_key: int, hour: Hour, run_id: int
+) -> None:
+    """Makes later hours expect the nodes of this one (C12)."""
+    connection.execute(
+        sql("collect/expect_nodes").encode(),
+        {"source_key": source_key, "hour": hour.index, "run_id": run_id},
+    )
+
+
 def advance_checkpoint(connection: Connection, source_key: int) -> None:
     """Sets the source's checkpoint from its hours (C12)."""
     connection.execute(sql("collect/advance_checkpoint").encode(), {"source_key": source_key})

@@ -1,0 +1,126 @@
+"""Commands and their options (interface document, "Commands")."""
+
+import argparse
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+from billing_etl import __version__
+from billing_etl.cli import commands
+from billing_etl.errors import UsageError
+from billing_etl.hours import Hour, parse_hour
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line as a namespace whose ``run`` is the command; exits with 2 on bad usage."""
+    return build_parser().parse_args(argv)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of every command."""
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+    shared.add_argument("-v", "--verbose", action="store_true", help="log progress to stderr")
+    hours = argparse.ArgumentParser(add_help=False)
+    hours.add_argument(
+        "--from", dest="start", type=_hour, required=True, metavar="H",
+        help="first hour, UTC: 2026-04-08T12 or RFC 3339",
+    )  # fmt: skip
+    hours.add_argument(
+        "--to", dest="end", type=_hour, required=True, metavar="H", help="end, itself left out"
+    )
+
+    parser = argparse.ArgumentParser(
+        prog="billing-etl",
+        description="Turns nodes' cumulative counters into money that can be defended. "
+        "Hours are UTC, ranges half-open. Exit: 0 success, 1 the work failed, 2 bad usage.",
+    )
+    parser.add_argument("--version", action="version", version=f"billing-etl {__version__}")
+    sub = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(
+        name: str, run: object, text: str, *parents: argparse.ArgumentParser
+    ) -> argparse.ArgumentParser:
+        added = sub.add_parser(name, help=text, description=text, parents=[shared, *parents])
+        added.set_defaults(run=run)
+        return added
+
+    command("migrate", commands.migrate, "brings the database schema up to date")
+    collect = command("collect", commands.collect, "collects source-hours", hours)
+    collect.add_argument("--source", metavar="ID", help="only this source, also a disabled one")
+    command("rate", commands.rate, "rates, and rates again what follows", hours)
+    command("export", commands.export, "seals and delivers", hours)
+    reconcile = command("reconcile", commands.reconcile, "checks, repairs, reports", hours)
+    reconcile.add_argument(
+        "--no-repair", dest="repair", action="store_false", help="only check and report"
+    )
+    command("pipeline", commands.pipeline, "collect, rate, export, reconcile", hours)
+
+    price = _group(sub, "price", "the dated price book")
+    _sub(price, "list", commands.price_list, "every published version", shared)
+    for name, run, text in (
+        ("preview", commands.price_preview, "what a price file would change; changes nothing"),
+        ("publish", commands.price_publish, "publishes a price file"),
+    ):
+        _sub(price, name, run, text, shared).add_argument("file", type=Path, metavar="FILE")
+
+    credit = command("credit", commands.credit, "appends a credit to the ledger")
+    credit.add_argument("--account", required=True, metavar="U", help="account uuid")
+    credit.add_argument("--amount", required=True, type=_decimal, metavar="D")
+    credit.add_argument("--reason", required=True, metavar="T")
+    close = command("close", commands.close, "closes a billing period")
+    close.add_argument("--period", required=True, metavar="YYYY-MM")
+
+    quarantine = _group(sub, "quarantine", "bad samples that were put aside")
+    _sub(quarantine, "list", commands.quarantine_list, "quarantined samples", shared)
+    _sub(
+        quarantine, "replay", commands.quarantine_replay, "collects their hours again", shared
+    ).add_argument("--source", metavar="ID", help="only of this source")
+    findings = _group(sub, "findings", "what a person should know")
+    _sub(findings, "list", commands.findings_list, "open findings", shared).add_argument(
+        "--all", action="store_true", help="closed ones too"
+    )
+    closing = _sub(findings, "close", commands.findings_close, "closes a finding", shared)
+    closing.add_argument("finding_id", type=int, metavar="ID")
+    closing.add_argument("--reason", required=True, metavar="T")
+
+    command("status", commands.status, "sources, checkpoints, lag, backlog, open findings")
+    exporter = command("exporter", commands.exporter, "a development exporter")
+    exporter.add_argument("--store", required=True, type=Path, metavar="FILE")
+    exporter.add_argument("--listen", required=True, metavar="HOST:PORT")
+    exporter.add_argument("--token", metavar="T", help="else the variable EXPORTER_TOKEN")
+    exporter.add_argument("--flavour", choices=("nanosecond", "minute"), default="nanosecond")
+    return parser
+
+
+def _group(
+    sub: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, text: str
+) -> "argparse._SubParsersAction[argparse.ArgumentParser]":
+    group = sub.add_parser(name, help=text, description=text)
+    return group.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
+
+
+def _sub(
+    group: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    run: object,
+    text: str,
+    shared: argparse.ArgumentParser,
+) -> argparse.ArgumentParser:
+    added = group.add_parser(name, help=text, description=text, parents=[shared])
+    added.set_defaults(run=run)
+    return added
+
+
+def _hour(text: str) -> Hour:
+    try:
+        return parse_hour(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise argparse.ArgumentTypeError(f"expected a decimal, got {text!r}") from None

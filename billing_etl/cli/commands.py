@@ -1,0 +1,231 @@
+"""What each command does: settings, one pipeline call, its result printed."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from billing_etl.cli.output import Output
+from billing_etl.errors import UsageError
+from billing_etl.hours import HourRange
+from billing_etl.pipeline import accounts, attention, prices
+from billing_etl.pipeline.collect import CollectSummary, collect_hours
+from billing_etl.pipeline.deliver import deliver_hours
+from billing_etl.pipeline.engine import Engine
+from billing_etl.pipeline.rate import ensure_price, rate_hours
+from billing_etl.pipeline.reconcile import ReconcileResult, reconcile_hours
+from billing_etl.settings import Settings, Source
+from billing_etl.store import database
+
+Environment = Mapping[str, str]
+Arguments = argparse.Namespace
+
+_COLLECT_COLUMNS: Final = (
+    "source_id", "hour", "outcome", "state", "snapshots", "samples", "used", "duplicates",
+    "baselines", "quarantined", "facts_written",
+)  # fmt: skip
+_DELIVER_COLUMNS: Final = (
+    "hour", "event_type", "outcome", "batches", "events", "bytes", "pending", "reason",
+)  # fmt: skip
+
+
+def _engine(env: Environment) -> Engine:
+    settings = Settings.from_environment(env)
+    settings.require_database_url()
+    return Engine(settings)
+
+
+def _sources(engine: Engine, source_id: str | None) -> Sequence[Source]:
+    if source_id is not None:
+        return [engine.settings.source(source_id)]
+    if not engine.settings.sources:
+        raise UsageError(
+            "EXPORTER_SOURCES_JSON: expected at least one source, got none; set it or "
+            "EXPORTER_BASE_URL"
+        )
+    return engine.settings.enabled_sources
+
+
+def _hours(arguments: Arguments) -> HourRange:
+    return HourRange(arguments.start, arguments.end)
+
+
+def migrate(arguments: Arguments, env: Environment, output: Output) -> int:
+    applied = database.migrate(Settings.from_environment(env).require_database_url())
+    output.result({"applied": applied}, "applied: " + (", ".join(applied) or "nothing, up to date"))
+    return 0
+
+
+def collect(arguments: Arguments, env: Environment, output: Output) -> int:
+    hours = _hours(arguments)
+    engine = _engine(env)
+    summary = collect_hours(engine, _sources(engine, arguments.source), hours)
+    output.table(summary.as_dict(), "Collected", _COLLECT_COLUMNS, summary.as_dict()["results"])
+    return _report_failures(summary, output)
+
+
+def _report_failures(summary: CollectSummary, output: Output) -> int:
+    for _, _, error in summary.failures:
+        output.error(error)
+    return 1 if summary.failures else 0
+
+
+def rate(arguments: Arguments, env: Environment, output: Output) -> int:
+    hours = _hours(arguments)
+    result = rate_hours(_engine(env), hours).as_dict()
+    output.table(result, "Rated", tuple(result), [result])
+    return 0
+
+
+def export(arguments: Arguments, env: Environment, output: Output) -> int:
+    hours = _hours(arguments)
+    results = [result.as_dict() for result in deliver_hours(_engine(env), hours)]
+    output.table({"results": results}, "Delivered", _DELIVER_COLUMNS, results)
+    return 0
+
+
+def reconcile(arguments: Arguments, env: Environment, output: Output) -> int:
+    hours = _hours(arguments)
+    result = reconcile_hours(_engine(env), hours, repair=arguments.repair)
+    _show_checks(result, output, result.as_dict())
+    return 0 if result.clean else 1
+
+
+def _show_checks(result: ReconcileResult, output: Output, document: Any) -> None:
+    checks = result.as_dict()["checks"]
+    columns = ("hour", "check_name", "status", "expected", "actual", "difference", "repaired")
+    output.table(document, "Reconciled", columns, checks)
+
+
+def pipeline(arguments: Arguments, env: Environment, output: Output) -> int:
+    """Collects hour by hour with progress, then rates, exports and reconciles the range."""
+    hours = _hours(arguments)
+    engine = _engine(env)
+    sources = _sources(engine, None)
+    ensure_price(engine)
+    summary = CollectSummary([], [])
+    with output.progress("collect", len(hours) * len(sources)) as advance:
+        for hour in hours:
+            for source in sources:
+                part = collect_hours(engine, [source], [hour])
+                summary.results.extend(part.results)
+                summary.failures.extend(part.failures)
+                advance()
+    with output.progress("rate, export, reconcile", 3) as advance:
+        rated = rate_hours(engine, hours)
+        advance()
+        delivered = [result.as_dict() for result in deliver_hours(engine, hours)]
+        advance()
+        reconciled = reconcile_hours(engine, hours)
+        advance()
+    document = {
+        "collect": summary.as_dict(),
+        "rate": rated.as_dict(),
+        "export": delivered,
+        "reconcile": reconciled.as_dict(),
+    }
+    if output.as_json:
+        output.result(document, "")
+    else:
+        output.table({}, "Collected", _COLLECT_COLUMNS, summary.as_dict()["results"])
+        output.table({}, "Rated", tuple(rated.as_dict()), [rated.as_dict()])
+        output.table({}, "Delivered", _DELIVER_COLUMNS, delivered)
+        _show_checks(reconciled, output, {})
+    failed = _report_failures(summary, output)
+    return failed or (0 if reconciled.clean else 1)
+
+
+# --- money -----------------------------------------------------------------------------------
+
+
+def price_list(arguments: Arguments, env: Environment, output: Output) -> int:
+    versions = prices.list_prices(_engine(env))
+    columns = ("price_version", "scope", "scope_key", "from", "price_per_byte", "included_quota_bytes")
+    output.table({"versions": versions}, "Price book", columns, versions)
+    return 0
+
+
+def price_preview(arguments: Arguments, env: Environment, output: Output) -> int:
+    change = prices.preview_prices(_engine(env), prices.read_price_file(arguments.file))
+    return _show_price_change(change, "Would change", output)
+
+
+def price_publish(arguments: Arguments, env: Environment, output: Output) -> int:
+    change = prices.publish_prices(_engine(env), prices.read_price_file(arguments.file))
+    return _show_price_change(change, "Published: changes", output)
+
+
+def _show_price_change(change: prices.PriceChange, title: str, output: Output) -> int:
+    document = change.as_dict()
+    output.table(document, title, ("account_uuid", "amount"), document["accounts"])
+    return 0
+
+
+def credit(arguments: Arguments, env: Environment, output: Output) -> int:
+    appended = accounts.add_credit(
+        _engine(env), arguments.account, arguments.amount, arguments.reason
+    )
+    output.table(appended.as_dict(), "Credited", tuple(appended.as_dict()), [appended.as_dict()])
+    return 0
+
+
+def close(arguments: Arguments, env: Environment, output: Output) -> int:
+    period = accounts.close_period(_engine(env), arguments.period)
+    output.result(
+        {"period": arguments.period, "period_start": period.start.isoformat()},
+        f"closed {arguments.period}; later differences post in the next open period",
+    )
+    return 0
+
+
+# --- what needs a person ---------------------------------------------------------------------
+
+
+def quarantine_list(arguments: Arguments, env: Environment, output: Output) -> int:
+    rows = attention.quarantined(_engine(env))
+    columns = ("collected_at", "source_id", "node_id", "reason", "account_uuid", "raw_text")
+    output.table({"quarantine": rows}, "Quarantine", columns, rows)
+    return 0
+
+
+def quarantine_replay(arguments: Arguments, env: Environment, output: Output) -> int:
+    engine = _engine(env)
+    summary = attention.replay_quarantine(engine, _sources(engine, arguments.source))
+    document = summary.as_dict()
+    output.table(document, "Collected again", _COLLECT_COLUMNS, document["results"])
+    return _report_failures(summary, output)
+
+
+def findings_list(arguments: Arguments, env: Environment, output: Output) -> int:
+    rows = attention.findings(_engine(env), include_closed=arguments.all)
+    columns = ("finding_id", "kind", "source_id", "hour", "message", "opened_at", "closed_at")
+    output.table({"findings": rows}, "Findings", columns, rows)
+    return 0
+
+
+def findings_close(arguments: Arguments, env: Environment, output: Output) -> int:
+    attention.close_finding(_engine(env), arguments.finding_id, arguments.reason)
+    output.result({"closed": arguments.finding_id}, f"closed finding {arguments.finding_id}")
+    return 0
+
+
+def status(arguments: Arguments, env: Environment, output: Output) -> int:
+    document = attention.status(_engine(env))
+    if output.as_json:
+        output.result(document, "")
+        return 0
+    columns = ("source_id", "checkpoint", "lag_seconds", "open_hours", "last_succeeded_at", "last_error")
+    output.table({}, "Sources", columns, document["sources"])
+    output.table({}, "Coverage", ("state", "hours"), document["coverage"])
+    output.table({}, "Backlog", ("event_type", "pending", "oldest_hour"), document["backlog"])
+    output.table({}, "Open findings", ("kind", "count", "oldest"), document["open_findings"])
+    return 0
+
+
+def exporter(arguments: Arguments, env: Environment, output: Output) -> int:
+    # Imported here: no other command needs a server.
+    from billing_etl.local.exporter_server import serve
+
+    serve(arguments.store, arguments.listen, arguments.token, arguments.flavour)
+    return 0
+
+

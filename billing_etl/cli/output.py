@@ -1,0 +1,81 @@
+"""Results for people on a terminal, or one JSON document; logs and errors go to stderr."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+
+class Output:
+    """Prints results; ``as_json`` prints one JSON document instead of tables."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self._console = Console(file=sys.stdout, highlight=False)
+        self._errors = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+
+    def error(self, error: object) -> None:
+        """One line for people on stderr."""
+        self._errors.print(f"billing-etl: {error}", markup=False)
+
+    def result(self, document: Any, text: str) -> None:
+        """A document, or a line of text for people."""
+        if self.as_json:
+            print(json.dumps(document, default=_plain, ensure_ascii=False))
+        else:
+            self._console.print(text, markup=False)
+
+    def table(
+        self, document: Any, title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """A document, or its rows as a table."""
+        if self.as_json:
+            self.result(document, "")
+            return
+        if not rows:
+            self._console.print(f"{title}: nothing", markup=False)
+            return
+        table = Table(title=title, title_justify="left", header_style="bold")
+        for column in columns:
+            is_number = any(_is_number(row.get(column)) for row in rows)
+            table.add_column(column, justify="right" if is_number else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(_cell(row.get(column)) for column in columns))
+        self._console.print(table)
+
+    @contextmanager
+    def progress(self, title: str, total: int) -> Iterator[Callable[[], None]]:
+        """A progress bar on a terminal, silent elsewhere; the function given advances it by one."""
+        with Progress(
+            console=self._errors, transient=True, disable=not sys.stderr.isatty() or self.as_json
+        ) as bar:
+            task = bar.add_task(title, total=total)
+            yield lambda: bar.advance(task)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | Decimal) and not isinstance(value, bool)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, Decimal | UUID):
+        return str(value)
+    raise TypeError(f"no JSON form for {type(value).__name__}")

@@ -1,0 +1,63 @@
+"""What a person looks at: status, quarantine, findings; and replaying quarantine."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from billing_etl.errors import UsageError
+from billing_etl.hours import Hour
+from billing_etl.pipeline.collect import CollectSummary, collect_hours
+from billing_etl.pipeline.engine import Engine
+from billing_etl.settings import Source
+from billing_etl.store import attention
+
+
+def status(engine: Engine) -> dict[str, list[dict[str, Any]]]:
+    """Sources with checkpoint and lag, coverage, delivery backlog, open findings."""
+    with engine.connect() as connection:
+        return {
+            name: attention.rows(connection, f"status/{name}")
+            for name in ("sources", "coverage", "backlog", "open_findings")
+        }
+
+
+def quarantined(engine: Engine) -> list[dict[str, Any]]:
+    """Every quarantined sample, newest first (C11)."""
+    with engine.connect() as connection:
+        return attention.rows(connection, "status/quarantine")
+
+
+def replay_quarantine(engine: Engine, sources: Sequence[Source]) -> CollectSummary:
+    """Collects every hour with quarantined samples again (C11)."""
+    with engine.connect() as connection:
+        rows = attention.rows(connection, "status/quarantined_hours")
+    summary = CollectSummary([], [])
+    for source in sources:
+        hours = [Hour(row["hour"]) for row in rows if row["source_id"] == source.source_id]
+        if hours:
+            part = collect_hours(engine, [source], hours)
+            summary.results.extend(part.results)
+            summary.failures.extend(part.failures)
+    return summary
+
+
+def findings(engine: Engine, *, include_closed: bool) -> list[dict[str, Any]]:
+    """Findings, newest first."""
+    with engine.connect() as connection:
+        found = attention.rows(connection, "status/findings")
+    return [row for row in found if include_closed or row["closed_at"] is None]
+
+
+def close_finding(engine: Engine, finding_id: int, reason: str) -> None:
+    """Closes a finding with a reason.
+
+    Raises:
+        UsageError: there is no such open finding, or the reason is empty.
+    """
+    if not reason.strip():
+        raise UsageError("findings close: expected a reason, got nothing")
+    with (
+        engine.run("findings close") as run,
+        engine.connect() as connection,
+    ):
+        if not attention.close_finding(connection, finding_id, reason, run.run_id):
+            raise UsageError(f"findings close: expected an open finding, got {finding_id}")

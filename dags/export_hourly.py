@@ -1,0 +1,71 @@
+"""Seals ended hours and delivers their events to S3.
+
+**Runs** every hour for the hour of its data interval, and whenever a collecting DAG has rated; each
+time also for every earlier hour with something to seal or to send. An hour is sealed when all its
+sources are complete or lost, or when the grace (`BILLING_SEAL_GRACE`) is over; until then it is
+reported as `open` and a later run takes it up.
+With `BILLING_S3_ENABLED` off nothing is sealed and S3 is not asked; switched on later, everything
+since then is delivered.
+
+**Params** of a manual run ("Trigger"): `from_hour` and `to_hour`, such as `2026-04-08T12`, UTC,
+`to_hour` itself left out; then exactly these hours are delivered. Without them: the run's data
+interval, else the hour that ended last, and what is pending before it.
+
+**Retry and clear** send the sealed bytes to their sealed keys: no second object, no second event.
+What is delivered already is not sent again. An S3 outage loses nothing; the next run drains it.
+
+**Backfill** delivers the hours of its intervals, in any order:
+
+    airflow backfill create --dag-id export_hourly \\
+        --from-date 2026-04-08T12:00:00Z --to-date 2026-04-08T14:00:00Z
+
+**Catchup** is off because it is not needed: what is pending is read from the tables. Switching it
+on would be safe.
+"""
+
+import logging
+from typing import Any
+
+from airflow.sdk import DAG, AssetOrTimeSchedule, get_current_context, task
+from billing_airflow import policy
+from billing_airflow.context import hour_ranges, interval_hours, param_hours, task_engine
+
+from billing_etl.errors import MismatchError
+from billing_etl.pipeline.deliver import deliver_hours, pending_hours
+
+_log = logging.getLogger(__name__)
+
+with DAG(
+    dag_id="export_hourly",
+    description="Ended hours, sealed and delivered to S3",
+    doc_md=__doc__,
+    schedule=AssetOrTimeSchedule(timetable=policy.hourly(), assets=[policy.RATED_HOURS]),
+    start_date=policy.START_DATE,
+    catchup=False,
+    max_active_runs=1,
+    default_args=policy.DEFAULT_ARGS,
+    params=policy.hour_params(),
+    tags=["billing", "delivery"],
+):
+
+    @task
+    def deliver() -> dict[str, Any]:
+        """Seals and sends the run's hours, and without Params also what is pending before."""
+        context = get_current_context()
+        with task_engine() as engine:
+            named = param_hours(context)
+            own = named or interval_hours(context)
+            earlier = [] if named else pending_hours(engine, before=own.start)
+            ranges = hour_ranges([*earlier, *own])
+            results, mismatches = [], []
+            for part in ranges:
+                try:
+                    results += [result.as_dict() for result in deliver_hours(engine, part)]
+                except MismatchError as error:  # one damaged hour holds no other back
+                    mismatches.append(str(error))
+            _log.info("hours %s: %s", [str(part) for part in ranges], results)
+            if mismatches:
+                raise MismatchError("; ".join(mismatches))
+        return {"hours": [str(part) for part in ranges], "delivered": results}
+
+    deliver()

@@ -1,0 +1,112 @@
+"""What a task gets from its Airflow run: the engine, its hours, and errors that end it rightly."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Final
+
+from airflow.sdk import Connection, Context, get_current_context
+from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
+
+from billing_etl.errors import BillingError, RetryableError, UsageError
+from billing_etl.hours import Hour, HourRange, parse_hour
+from billing_etl.pipeline.engine import Engine
+from billing_etl.settings import Settings
+
+DATABASE_CONNECTION: Final = "billing_database"
+S3_CONNECTION: Final = "billing_s3"
+
+
+@contextmanager
+def task_engine() -> Iterator[Engine]:
+    """The engine of the running task; a terminal error ends the task at once, without a retry.
+
+    Settings come from the environment. Three of them may stand in Airflow connections instead:
+    the database in ``billing_database`` (used while ``DATABASE_URL`` is not set), S3 keys in
+    ``billing_s3`` (while ``AWS_ACCESS_KEY_ID`` is not set; without both, the standard AWS chain),
+    and a source's token in the connection that its ``connection_id`` names.
+
+    Raises:
+        AirflowFailException: the work failed and will fail again until a person changes something.
+        RetryableError: the task's retries may succeed.
+    """
+    task_instance = get_current_context()["ti"]
+    external_id = f"{task_instance.dag_id} {task_instance.run_id} {task_instance.task_id}"
+    try:
+        yield Engine(_settings(), external_id=external_id)
+    except RetryableError:
+        raise
+    except BillingError as error:
+        raise AirflowFailException(str(error)) from error
+
+
+def _settings() -> Settings:
+    environment = dict(os.environ)
+    if not environment.get("DATABASE_URL"):
+        database = _connection(DATABASE_CONNECTION)
+        if database is not None:
+            environment["DATABASE_URL"] = database.get_uri()
+    if not environment.get("AWS_ACCESS_KEY_ID"):
+        keys = _connection(S3_CONNECTION)
+        if keys is not None:
+            # Where the standard AWS chain looks first; a task has a process of its own.
+            os.environ["AWS_ACCESS_KEY_ID"] = keys.login or ""
+            os.environ["AWS_SECRET_ACCESS_KEY"] = keys.password or ""
+    return Settings.from_environment(environment, connection_token=_connection_token)
+
+
+def _connection(connection_id: str) -> Connection | None:
+    try:
+        connection: Connection = Connection.get(connection_id)
+        return connection
+    except AirflowNotFoundException:
+        return None
+
+
+def _connection_token(connection_id: str) -> str | None:
+    connection = _connection(connection_id)
+    return None if connection is None else connection.password
+
+
+def param_hours(context: Context) -> HourRange | None:
+    """The hours named by the Params ``from_hour`` and ``to_hour``, half-open; None without them.
+
+    Raises:
+        UsageError: only one is given, or one is not a whole UTC hour.
+    """
+    start, end = context["params"].get("from_hour"), context["params"].get("to_hour")
+    if not start and not end:
+        return None
+    if not start or not end:
+        raise UsageError(
+            f"Params: expected from_hour and to_hour together, got {start!r} and {end!r}; "
+            "one hour is from_hour 2026-04-08T12 and to_hour 2026-04-08T13"
+        )
+    return HourRange(parse_hour(start), parse_hour(end))
+
+
+def interval_hours(context: Context) -> HourRange:
+    """The hours of the run's data interval, else (a manual run has none) the last ended hour."""
+    # The run's own values: Airflow's shorthands for them are unset in runs without logical date.
+    run = context["dag_run"]
+    start, end = run.data_interval_start, run.data_interval_end
+    if start is None or end is None or end <= start:
+        return HourRange.single(Hour.of(datetime.now(UTC)).previous)
+    return HourRange(_hour(start), _hour(end))
+
+
+def _hour(instant: datetime) -> Hour:
+    # Airflow gives a subclass with an arithmetic of its own; Hour wants a plain datetime.
+    return Hour.of(datetime.fromtimestamp(instant.timestamp(), UTC))
+
+
+def hour_ranges(hours: Iterable[Hour]) -> list[HourRange]:
+    """The same hours as the fewest ranges, oldest first."""
+    ranges: list[HourRange] = []
+    for hour in sorted(set(hours)):
+        if ranges and ranges[-1].end == hour:
+            ranges[-1] = HourRange(ranges[-1].start, hour.next)
+        else:
+            ranges.append(HourRange.single(hour))
+    return ranges

@@ -1,0 +1,79 @@
+"""What the project's DAGs have in common: owner, retries, time table, Params for hours."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from airflow.sdk import Asset, CronDataIntervalTimetable, Param
+
+from billing_etl.errors import UsageError
+from billing_etl.settings import Settings
+
+# Before any data: a run whose logical date lies before it would "succeed" without a task.
+START_DATE: Final = datetime(2020, 1, 1, tzinfo=UTC)
+
+# "Hours were rated": wakes the export. Which hours they are is read from the tables.
+RATED_HOURS: Final = Asset("billing_rated_hours")
+
+DEFAULT_ARGS: Final[dict[str, Any]] = {
+    "owner": "billing",
+    "retries": 2,
+    "retry_delay": timedelta(seconds=30),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=10),
+    # A hung task would hold the only run of its DAG for ever.
+    "execution_timeout": timedelta(hours=2),
+}
+
+
+def hourly(minute: int = 0) -> CronDataIntervalTimetable:
+    """One run an hour with the hour before it as its data interval, in UTC.
+
+    A plain cron string would give empty intervals.
+    """
+    return CronDataIntervalTimetable(f"{minute} * * * *", timezone="UTC")
+
+
+def hour_params() -> dict[str, Param]:
+    """The Params of a manual run that names its hours."""
+    return {
+        "from_hour": Param(
+            None,
+            type=["null", "string"],
+            title="From hour",
+            description="first hour in UTC, such as 2026-04-08T12",
+        ),
+        "to_hour": Param(
+            None,
+            type=["null", "string"],
+            title="To hour",
+            description="end of the hours in UTC, itself left out",
+        ),
+    }
+
+
+def source_param() -> dict[str, Param]:
+    """The Param of a manual run that names its sources."""
+    sources = Param(
+        [],
+        type="array",
+        items={"type": "string"},
+        title="Sources",
+        description="source ids, one per line; empty for all enabled sources",
+    )
+    return {"sources": sources}
+
+
+def running_hour_interval() -> timedelta | None:
+    """``COLLECT_INTERVAL`` when it is shorter than an hour, else None.
+
+    A malformed value gives None too: a DAG file must load, and every task names the bad value.
+    """
+    try:
+        settings = Settings.from_environment(
+            {"COLLECT_INTERVAL": os.environ.get("COLLECT_INTERVAL", "")}
+        )
+    except UsageError:
+        return None
+    interval = settings.collect_interval
+    return interval if interval < timedelta(hours=1) else None
