@@ -1,7 +1,7 @@
 """Seals ended hours and delivers their events to S3.
 
-**Runs** every hour for the hour of its data interval, and whenever a collecting DAG has rated; each
-time also for every earlier hour with something to seal or to send. An hour is sealed when all its
+**Runs** every hour for the hour that just ended, as soon as that is collected (`wait_until_ready`, for
+twenty minutes at most), and also for every earlier hour with something to seal or to send. An hour is sealed when all its
 sources are complete or lost, or when the grace (`BILLING_SEAL_GRACE`) is over; until then it is
 reported as `open` and a later run takes it up.
 With `BILLING_S3_ENABLED` off nothing is sealed and S3 is not asked; switched on later, everything
@@ -26,9 +26,10 @@ on would be safe.
 import logging
 from typing import Any
 
-from airflow.sdk import DAG, AssetOrTimeSchedule, get_current_context, task
+from airflow.sdk import DAG, TriggerRule, get_current_context, task
 from billing_airflow import policy
 from billing_airflow.context import hour_ranges, interval_hours, param_hours, task_engine
+from billing_airflow.tasks import wait_until_ready
 
 from billing_etl.errors import MismatchError
 from billing_etl.pipeline.deliver import deliver_hours, pending_hours
@@ -39,7 +40,7 @@ with DAG(
     dag_id="export_hourly",
     description="Ended hours, sealed and delivered to S3",
     doc_md=__doc__,
-    schedule=AssetOrTimeSchedule(timetable=policy.hourly(), assets=[policy.RATED_HOURS]),
+    schedule=policy.hourly(),
     start_date=policy.START_DATE,
     catchup=False,
     max_active_runs=1,
@@ -48,7 +49,7 @@ with DAG(
     tags=["billing", "delivery"],
 ):
 
-    @task
+    @task(trigger_rule=TriggerRule.NONE_FAILED)
     def deliver() -> dict[str, Any]:
         """Seals and sends the run's hours, and without Params also what is pending before."""
         context = get_current_context()
@@ -68,4 +69,4 @@ with DAG(
                 raise MismatchError("; ".join(mismatches))
         return {"hours": [str(part) for part in ranges], "delivered": results}
 
-    deliver()
+    wait_until_ready(delivery=False) >> deliver()

@@ -1,7 +1,7 @@
 """Compares exporters, facts, ratings, ledger, sealed events and stored objects, hour by hour.
 
-**Runs** at half past every hour over the last ended hours, 72 of them unless told otherwise: as far
-back as exporters remember. Each hour gets six checks with expected, actual and
+**Runs** every hour over the last ended hours, 72 of them unless told otherwise: as far back as
+exporters remember. It waits until the newest is delivered (`wait_until_ready`, for twenty minutes at most). Each hour gets six checks with expected, actual and
 difference (view `billing.reconciliations`). What can be repaired safely is repaired and says so.
 
 **Failure.** The run fails when a difference is left, after all checks are stored. It does not try
@@ -18,9 +18,10 @@ switched off, differences are only reported.
 import logging
 from typing import Any
 
-from airflow.sdk import DAG, Param, get_current_context, task
+from airflow.sdk import DAG, Param, TriggerRule, get_current_context, task
 from billing_airflow import policy
 from billing_airflow.context import interval_hours, param_hours, task_engine
+from billing_airflow.tasks import wait_until_ready
 
 from billing_etl.errors import MismatchError
 from billing_etl.hours import Hour, HourRange
@@ -32,7 +33,7 @@ with DAG(
     dag_id="reconcile",
     description="Six checks per hour, from the exporter to the stored object",
     doc_md=__doc__,
-    schedule=policy.hourly(minute=30),  # after collecting and exporting, which begin at 0
+    schedule=policy.hourly(),
     start_date=policy.START_DATE,
     catchup=False,
     max_active_runs=1,
@@ -47,7 +48,7 @@ with DAG(
     tags=["billing", "reconciliation"],
 ):
 
-    @task
+    @task(trigger_rule=TriggerRule.NONE_FAILED)
     def check() -> dict[str, Any]:
         """Runs and stores the six checks of every hour; fails at the end if one is not clean."""
         context = get_current_context()
@@ -69,4 +70,4 @@ with DAG(
                 )
         return summary
 
-    check()
+    wait_until_ready(delivery=True) >> check()

@@ -147,7 +147,7 @@ class LocalAirflow:
                 "FERNET_KEY": made["fernet_key"],
                 "EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
             },
-            "DATABASE": {"SQL_ALCHEMY_CONN": _sqlalchemy_url(self.metadata_url)},
+            "DATABASE": {"SQL_ALCHEMY_CONN": sqlalchemy_url(self.metadata_url)},
             "API": {"BASE_URL": self.url, "SECRET_KEY": made["secret_key"]},
             "API_AUTH": {"JWT_SECRET": made["jwt_secret"]},
             # A run on this machine should be quick to watch: shorter pauses than in production.
@@ -207,7 +207,7 @@ def _missing_dags(api: AirflowApi, since: datetime) -> list[str]:
     return sorted(DAG_IDS - api.dag_ids())
 
 
-def _sqlalchemy_url(url: str) -> str:
+def sqlalchemy_url(url: str) -> str:
     """The same address with psycopg 3 named as the driver."""
     return f"postgresql+psycopg://{url.split('://', 1)[1]}"
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal, Self, TypeAlias
 
 import httpx
@@ -121,7 +121,7 @@ class AirflowApi:
         """Has the scheduler run every hour of the range, oldest first; gives the backfill's id.
 
         Args:
-            dag_id: an unpaused DAG; the runs of a paused one stay queued.
+            dag_id: paused or not; the runs of a paused DAG wait until it is unpaused.
             hours: the data intervals.
             reprocess: which existing runs are repeated: none, failed ones, or all that ended.
             max_active_runs: runs of this backfill at the same time.
@@ -139,7 +139,8 @@ class AirflowApi:
             json={
                 "dag_id": dag_id,
                 "from_date": hours.start.start.isoformat(),
-                "to_date": hours.end.previous.start.isoformat(),  # Airflow includes both ends
+                # Airflow includes both ends; a DAG may begin some minutes past the hour.
+                "to_date": (hours.end.start - timedelta(seconds=1)).isoformat(),
                 "reprocess_behavior": reprocess,
                 "max_active_runs": max_active_runs,
             },

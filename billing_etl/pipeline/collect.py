@@ -201,7 +201,11 @@ class _HourWriter:
             ("series_id", "hour"),
         )
         present = {node_keys[key] for key in samples.nodes}
-        changed |= collected.drop_provisional(self.connection, sorted(present), self.hour)
+        closed = {
+            node_keys[samples.nodes[node]]
+            for node in np.unique(samples.series_node[samples.series]).tolist()
+        }
+        changed |= collected.drop_provisional(self.connection, sorted(closed), self.hour)
         differences = [
             collected.fact_difference(
                 self._stored("facts", collected.FACT), self._fact_rows(series_ids, deltas)

@@ -166,6 +166,20 @@ def pending_hours(engine: Engine, before: Hour) -> list[Hour]:
         return deliveries.pending_hours(connection, before, meters)
 
 
+def waits_for(engine: Engine, hours: HourRange, *, delivery: bool, now: datetime | None = None) -> str:
+    """What the hours still wait for: collecting, and with ``delivery`` also sealing and sending.
+
+    Empty when there is nothing to wait for.
+    """
+    now = now or datetime.now(UTC)
+    with engine.connect() as connection:
+        reasons = [what_waits(connection, engine.settings, hour, now) for hour in hours]
+    if delivery and not any(reasons):
+        undelivered = set(pending_hours(engine, hours.end)) & set(hours)
+        reasons += [f"{hour} is not delivered yet" for hour in sorted(undelivered)]
+    return "; ".join(reason for reason in reasons if reason)
+
+
 def _counts(results: list[DeliverResult]) -> dict[str, int]:
     return {
         "batches": sum(result.batches for result in results),

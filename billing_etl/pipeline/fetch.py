@@ -1,6 +1,5 @@
 """What an exporter serves for an hour: its samples, the look-back, and what bounds its coverage."""
 
-import logging
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,9 +18,6 @@ from billing_etl.store.sources import NodeContext
 # was served further back than the probe reaches is as good as forgotten.
 EXPORTER_RETENTION_NS: Final = 72 * NS_PER_HOUR
 _OLDEST_PROBE_NS: Final = 30 * 24 * NS_PER_HOUR
-_LATER_PROBE_SNAPSHOTS: Final = 100
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +58,8 @@ def fetch_hour(source: Source, hour: Hour, contexts: list[NodeContext]) -> Serve
         unsettled = {
             node for node in expected if not any(ns >= last_interval_ns for ns in _instants(samples, node))
         }
-        if unsettled - seen_later and clock_ns >= hour.end_ns:
-            later = client.first_snapshots(hour.end_ns, _LATER_PROBE_SNAPSHOTS)
-            seen_later |= {(s.env, s.node_id) for s in later if s.instant_ns >= hour.end_ns}
+        if clock_ns >= hour.end_ns:
+            seen_later |= _seen_later(client, source, hour, unsettled - seen_later)
         oldest_ns = _oldest_served(client, source, hour, samples, lookback, expected)
     return ServedHour(samples, lookback, clock_ns, oldest_ns, expected, seen_later)
 
@@ -96,8 +91,7 @@ def _lookback(
     """Samples before the hour, of nodes that have no closing of a collected hour before it (C4)."""
     collector = SampleCollector()
     with_closing = {(c.env, c.node_id) for c in contexts if c.has_closing}
-    present = {samples.nodes[node] for node in set(samples.series_node.tolist())}
-    needed = {tuple(node) for node in present} - with_closing
+    needed = {tuple(node) for node in samples.nodes} - with_closing
     if needed and source.lookback_minutes:
         since_ns = hour.start_ns - source.lookback_minutes * NS_PER_MINUTE
         for snapshot in client.snapshots(since_ns, hour.start_ns):
@@ -119,6 +113,21 @@ def _instants(samples: HourSamples, node: tuple[str, str]) -> list[int]:
     if node not in keys:
         return []
     return [int(ns) for ns in samples.snapshot_ns[samples.snapshot_node == keys.index(node)]]
+
+
+def _seen_later(
+    client: ExporterClient, source: Source, hour: Hour, missing: set[tuple[str, str]]
+) -> set[tuple[str, str]]:
+    """Which of the nodes have a snapshot after the hour: in the next hour, or soon after that."""
+    seen: set[tuple[str, str]] = set()
+    for snapshot in client.snapshots(hour.end_ns, hour.next.end_ns) if missing else ():
+        seen.add((snapshot.env, snapshot.node_id))
+        if missing <= seen:
+            return seen
+    if missing:
+        later = client.first_snapshots(hour.next.end_ns, source.page_size)
+        seen |= {(s.env, s.node_id) for s in later if s.instant_ns >= hour.next.end_ns}
+    return seen
 
 
 def _oldest_served(

@@ -75,15 +75,15 @@ def reconcile_hours(
 def _reconcile(inspection: Inspection, hour: Hour, check: Check, repair: bool) -> CheckResult:
     examination = _examine(inspection, hour, check)
     repairs: list[str] = []
-    failure: tuple[str, ...] = ()
     if repair and check.repair is not None and examination.to_repair:
-        try:
-            repairs = check.repair(inspection, hour, examination.to_repair)
-        except BillingError as error:
-            _log.error("%s %s: repair failed: %s", hour, check.name, error)
-            failure = (f"repair failed: {error}",)
+        failures: list[str] = []
+        for subject in examination.to_repair:
+            try:
+                repairs.append(check.repair(inspection, hour, subject))
+            except BillingError as error:  # one that cannot be repaired holds no other back
+                failures.append(f"repair failed: {error}")
         examination = _examine(inspection, hour, check)
-        examination = replace(examination, notes=(*examination.notes, *failure))
+        examination = replace(examination, notes=(*examination.notes, *failures))
     result = concluded(str(hour), check.name, examination, repairs)
     differing = next((m for m in examination.measures if m.difference), None)
     reconciliations.save(inspection.connection, hour, result, differing, inspection.run_id)

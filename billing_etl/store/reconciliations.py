@@ -9,7 +9,7 @@ from psycopg.types.json import Jsonb
 
 from billing_etl.hours import Hour
 from billing_etl.reconciliation import CheckResult, Measure
-from billing_etl.store.database import Connection, sql
+from billing_etl.store.database import Connection, one_row, sql
 from billing_etl.store.deliveries import BatchKind, Meter
 
 
@@ -134,6 +134,12 @@ def sealed_states(connection: Connection, hour: Hour, meter: Meter) -> Iterator[
 
 def sealed_batches(connection: Connection, hour: Hour, meter: Meter) -> list[SealedBatch]:
     return [SealedBatch(*row) for row in _rows(connection, "sealed_batches", _of(hour, meter))]
+
+
+def sealed_batch(connection: Connection, batch_id: int) -> SealedBatch:
+    return SealedBatch(
+        *one_row(connection, sql("reconciliation/sealed_batch"), {"batch_id": batch_id})
+    )
 
 
 def sealings(connection: Connection, hour: Hour, meter: Meter) -> int:

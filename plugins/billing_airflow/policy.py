@@ -4,16 +4,13 @@ import os
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from airflow.sdk import Asset, CronDataIntervalTimetable, Param
+from airflow.sdk import CronDataIntervalTimetable, Param
 
 from billing_etl.errors import UsageError
 from billing_etl.settings import Settings
 
 # Before any data: a run whose logical date lies before it would "succeed" without a task.
 START_DATE: Final = datetime(2020, 1, 1, tzinfo=UTC)
-
-# "Hours were rated": wakes the export. Which hours they are is read from the tables.
-RATED_HOURS: Final = Asset("billing_rated_hours")
 
 DEFAULT_ARGS: Final[dict[str, Any]] = {
     "owner": "billing",
@@ -26,12 +23,12 @@ DEFAULT_ARGS: Final[dict[str, Any]] = {
 }
 
 
-def hourly(minute: int = 0) -> CronDataIntervalTimetable:
+def hourly() -> CronDataIntervalTimetable:
     """One run an hour with the hour before it as its data interval, in UTC.
 
     A plain cron string would give empty intervals.
     """
-    return CronDataIntervalTimetable(f"{minute} * * * *", timezone="UTC")
+    return CronDataIntervalTimetable("0 * * * *", timezone="UTC")
 
 
 def hour_params() -> dict[str, Param]:

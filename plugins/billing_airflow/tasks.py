@@ -1,4 +1,4 @@
-"""The tasks that both collecting DAGs share: list sources, collect, rate, report.
+"""The tasks that DAGs share: list sources, collect, rate, report, and waiting for the step before.
 
 XCom carries counts and keys only: source ids, hours, and the counts of each step.
 """
@@ -10,11 +10,11 @@ from typing import Any, Final, TypeAlias
 from airflow.sdk import TriggerRule, get_current_context, task
 
 from billing_airflow.context import hour_ranges, interval_hours, param_hours, task_engine
-from billing_airflow.policy import RATED_HOURS
 from billing_airflow.pools import EXPORTER_POOL
 from billing_etl.errors import BillingError, RetryableError, TerminalError, UsageError
 from billing_etl.hours import Hour, HourRange, parse_hour
 from billing_etl.pipeline.collect import collect_hour, open_hours
+from billing_etl.pipeline.deliver import waits_for
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.rate import rate_hours
 from billing_etl.settings import Source
@@ -95,7 +95,7 @@ def collect(source_id: str, hours: list[str]) -> dict[str, Any]:
     return {"source_id": source_id, "hours": hours, **_sums(results)}
 
 
-@task(trigger_rule=TriggerRule.ALL_DONE, outlets=[RATED_HOURS])
+@task(trigger_rule=TriggerRule.ALL_DONE)
 def rate(plan: Returned) -> dict[str, Any]:
     """Rates what the run's sources collected, also when one of them failed.
 
@@ -117,6 +117,23 @@ def report(collected: Returned, rated: Returned) -> dict[str, Any]:
     summary = {"hours": rated["hours"], "collected": collected[:], "rated": rated}
     _log.info("%s", summary)
     return summary
+
+
+@task.sensor(poke_interval=30, timeout=20 * 60, mode="reschedule", soft_fail=True)
+def wait_until_ready(delivery: bool) -> bool:
+    """Waits, without holding a slot, until the run's own hours are collected (and delivered).
+
+    The runs of all DAGs begin at the full hour; what comes later in the line waits here for what
+    comes before. It ends skipped after twenty minutes: what is there is then done all the same,
+    and the next run takes up the rest. Hours named by Params are not waited for.
+    """
+    context = get_current_context()
+    with task_engine() as engine:
+        if param_hours(context):
+            return True
+        reason = waits_for(engine, interval_hours(context), delivery=delivery)
+    _log.info("%s", reason or "ready")
+    return not reason
 
 
 def _label(hours: list[str]) -> str:

@@ -467,7 +467,7 @@ def cover(
     served_now_ns: int,
 ) -> None:
     """C12. Decision: the nodes considered are those seen in H, or in the 72 h before H in what was
-    collected or looked back by then.
+    collected by then, or looked back from an hour in which the node was seen.
     """
     start_ns, end_ns = hour * HOUR_NS, (hour + 1) * HOUR_NS
     interval_seconds = source.get("interval_seconds", 60)
@@ -481,7 +481,7 @@ def cover(
         known_ns = {
             instant.instant_ns
             for known_hour in collected
-            if known_hour <= hour
+            if known_hour <= hour and any(i.instant_ns // HOUR_NS == known_hour for i in instants)
             for instant in timeline(instants, known_hour, collected, lookback_minutes)
         }
         if not any(start_ns - 3 * DAY_NS <= at_ns < end_ns for at_ns in known_ns):

@@ -119,8 +119,26 @@ def run_in_random_order(engine: Engine, world: World, rng: random.Random) -> Non
                 add_credit(engine, credit["account"], Decimal(credit["amount"]), "world")
         if number > len(steps) // 2 and rng.random() < 0.4:
             rate_hours(engine, everything)
+    collect_what_is_open(engine, everything.end)
     publish_book(engine, world, late=True)
     rate_hours(engine, everything)
+
+
+def collect_what_is_open(engine: Engine, before: Hour) -> None:
+    """What every scheduled run does: partial hours are collected again (C12)."""
+    for source in engine.settings.sources:
+        with psycopg.connect(engine.database_url) as connection:
+            hours = [
+                Hour(index)
+                for (index,) in connection.execute(
+                    "select hour from billing_core.source_hours join billing_core.sources"
+                    " using (source_key) where source_id = %s and state = 'partial' and hour < %s"
+                    " order by hour",
+                    (source.source_id, before.index),
+                )
+            ]
+        if hours:
+            assert not collect_hours(engine, [source], hours).failures
 
 
 def expected(world: World, now_ns: int) -> Result:

@@ -120,15 +120,10 @@ def _differing(source_id: str, served: _Instants, stored: _Instants) -> list[Dif
     return differences
 
 
-def repair(inspection: Inspection, hour: Hour, source_ids: tuple[str, ...]) -> list[str]:
-    """Collects late or changed source-hours again."""
-    lines: list[str] = []
-    for source_id in source_ids:
-        result = collect_hour(inspection.engine, inspection.settings.source(source_id), hour)
-        lines.append(
-            f"{source_id} collected again: {result.outcome}, {result.facts_written} facts written"
-        )
-    return lines
+def repair(inspection: Inspection, hour: Hour, source_id: str) -> str:
+    """Collects a late or changed source-hour again."""
+    result = collect_hour(inspection.engine, inspection.settings.source(source_id), hour)
+    return f"{source_id} collected again: {result.outcome}, {result.facts_written} facts written"
 
 
 CHECK: Final = Check("exporter_collected", examine, repair)

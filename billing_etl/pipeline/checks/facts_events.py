@@ -98,14 +98,11 @@ def _pending(inspection: Inspection, hour: Hour, meter: Meter) -> tuple[int, str
     return pending, what_waits(connection, settings, hour, inspection.now)
 
 
-def repair(inspection: Inspection, hour: Hour, event_types: tuple[str, ...]) -> list[str]:
+def repair(inspection: Inspection, hour: Hour, event_type: str) -> str:
     """Seals and sends what is due, as the export does."""
     results = deliver_hours(inspection.engine, HourRange.single(hour), now=inspection.now)
-    return [
-        f"{result.event_type} {result.outcome}: {result.events} events in {result.batches} batches"
-        for result in results
-        if result.event_type in event_types
-    ]
+    (result,) = (result for result in results if result.event_type == event_type)
+    return f"{event_type} {result.outcome}: {result.events} events in {result.batches} batches"
 
 
 CHECK: Final = Check("facts_events", examine, repair)

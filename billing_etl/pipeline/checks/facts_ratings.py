@@ -73,13 +73,14 @@ def _exceeded_quotas(inspection: Inspection, hour: Hour, meter: Meter) -> list[D
     ]
 
 
-def repair(inspection: Inspection, hour: Hour, subjects: tuple[str, ...]) -> list[str]:
+def repair(inspection: Inspection, hour: Hour, subject: str) -> str:
     """Rates what is unrated or stale; the ledger gets what comes of it (R4, R5)."""
     result = rate_hours(inspection.engine, HourRange.single(hour))
-    return [
-        f"rated {result.account_hours} account-hours: {result.facts_changed} facts changed, "
-        f"{result.charges} charges, {result.adjustments} adjustments, {result.amount} in all"
-    ]
+    return (
+        f"{subject}: rated {result.account_hours} account-hours, {result.facts_changed} facts "
+        f"changed, {result.charges} charges, {result.adjustments} adjustments, "
+        f"{result.amount} in all"
+    )
 
 
 CHECK: Final = Check("facts_ratings", examine, repair)

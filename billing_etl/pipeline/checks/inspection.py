@@ -45,10 +45,10 @@ class Check:
     Attributes:
         name: stable; results and findings are kept under it.
         examine: looks and changes nothing. A BillingError of its own is a difference.
-        repair: tries the subjects that an examination names, one line per thing done; None: the
+        repair: repairs one subject that an examination named and says so in one line; None: the
             check has no safe repair.
     """
 
     name: str
     examine: Callable[[Inspection, Hour], Examination]
-    repair: Callable[[Inspection, Hour, tuple[str, ...]], list[str]] | None = None
+    repair: Callable[[Inspection, Hour, str], str] | None = None

@@ -172,23 +172,17 @@ def _manifest_differences(inspection: Inspection, batches: list[SealedBatch]) ->
     ]
 
 
-def repair(inspection: Inspection, hour: Hour, batch_ids: tuple[str, ...]) -> list[str]:
-    """Sends missing and damaged objects again from their sealed payload."""
+def repair(inspection: Inspection, hour: Hour, batch_id: str) -> str:
+    """Sends a missing or damaged object again from its sealed payload."""
     assert inspection.objects is not None
-    lines: list[str] = []
-    wanted = {int(batch_id) for batch_id in batch_ids}
-    for meter in inspection.meters:
-        for batch in reconciliations.sealed_batches(inspection.connection, hour, meter):
-            if batch.batch_id not in wanted:
-                continue
-            payload = _payload(inspection, batch)
-            if hashlib.sha256(payload).digest() != batch.sha256:
-                raise TerminalError(f"{_place(batch)}: its sealed payload is damaged, not sent")
-            kind = EVENTS_CONTENT_TYPE if batch.kind == "events" else MANIFEST_CONTENT_TYPE
-            inspection.objects.replace(batch.bucket, batch.object_key, payload, kind)
-            deliveries.mark_delivered(inspection.connection, batch.batch_id)
-            lines.append(f"{_place(batch)} sent again")
-    return lines
+    batch = reconciliations.sealed_batch(inspection.connection, int(batch_id))
+    payload = _payload(inspection, batch)
+    if hashlib.sha256(payload).digest() != batch.sha256:
+        raise TerminalError(f"{_place(batch)}: its sealed payload is damaged, not sent")
+    kind = EVENTS_CONTENT_TYPE if batch.kind == "events" else MANIFEST_CONTENT_TYPE
+    inspection.objects.replace(batch.bucket, batch.object_key, payload, kind)
+    deliveries.mark_delivered(inspection.connection, batch.batch_id)
+    return f"{_place(batch)} sent again"
 
 
 CHECK: Final = Check("sealed_stored", examine, repair)
