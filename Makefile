@@ -40,9 +40,14 @@ format: install ## formats the code
 bench: install ## samples per second from HTTP to rated facts, and peak memory
 	$(BIN)/python -m benchmarks.collect_hour
 
+# pip 23.2 (of Python 3.11.7) wants what is required with and without extras pinned in both forms.
 lock: install ## compiles requirements.in into requirements.txt
 	$(BIN)/uv pip compile requirements.in --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-header --no-annotate -q -o requirements.txt
+		--no-emit-index-url --no-header --no-annotate --no-strip-extras -q -o requirements.txt
+	awk '/^[^ ]/ { printf "%s", plain; plain = ""; extras = /\[/ } { print } \
+		extras { sub(/\[[^]]*\]/, ""); plain = plain $$0 "\n" } END { printf "%s", plain }' \
+		requirements.txt > requirements.txt.new
+	mv requirements.txt.new requirements.txt
 
 clean: ## removes the environment, the embedded services' data and caches
 	rm -rf $(VENV) .data .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -121,7 +121,7 @@ class PriceBook:
         return [version for version in found if isinstance(version, PriceVersion)]
 
     def quota(self, account_uuid: str, period: Hour) -> int:
-        """Included quantity of an account in a period: the one in force at its first minute (R3)."""
+        """Included quantity of an account: the one in force at the period's first minute (R3)."""
         for version in self.versions_for(account_uuid, period.first_minute):
             if version.included_quota is not None:
                 return version.included_quota
@@ -136,8 +136,8 @@ class PriceBook:
         versions = self.versions_for(account_uuid, minute)
         if not versions:
             raise UsageError(
-                f"price: expected a version in force at {minute_start(minute):%Y-%m-%dT%H:%MZ}, got "
-                "none; publish one with `billing-etl price publish FILE`"
+                f"price: expected a version in force at {minute_start(minute):%Y-%m-%dT%H:%MZ}, "
+                "got none; publish one with `billing-etl price publish FILE`"
             )
         version = versions[0]
         region = self._default_region
@@ -175,7 +175,7 @@ def _by_name(entries: Iterable[tuple[str, int, str]]) -> dict[str, _Dated]:
 
 
 def period_of(hour: Hour, anchor_day: int) -> Hour:
-    """First hour of the billing period that contains an hour: the anchor day of a month, UTC (R3)."""
+    """First hour of the billing period that contains an hour: an anchor day, UTC (R3)."""
     start = hour.start
     year, month = start.year, start.month
     if start.day < anchor_day:

@@ -1,8 +1,9 @@
 """Compares exporters, facts, ratings, ledger, sealed events and stored objects, hour by hour.
 
 **Runs** every hour over the last ended hours, 72 of them unless told otherwise: as far back as
-exporters remember. It waits until the newest is delivered (`wait_until_ready`, for twenty minutes at most). Each hour gets six checks with expected, actual and
-difference (view `billing.reconciliations`). What can be repaired safely is repaired and says so.
+exporters remember. It waits until the newest is delivered (`wait_until_ready`, for twenty minutes
+at most). Each hour gets six checks with expected, actual and difference (view
+`billing.reconciliations`). What can be repaired safely is repaired and says so.
 
 **Failure.** The run fails when a difference is left, after all checks are stored. It does not try
 again by itself: the same difference would be found. It stays open until it is resolved.

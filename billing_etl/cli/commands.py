@@ -139,7 +139,14 @@ def pipeline(arguments: Arguments, env: Environment, output: Output) -> int:
 
 def price_list(arguments: Arguments, env: Environment, output: Output) -> int:
     versions = prices.list_prices(_engine(env))
-    columns = ("price_version", "scope", "scope_key", "from", "price_per_byte", "included_quota_bytes")
+    columns = (
+        "price_version",
+        "scope",
+        "scope_key",
+        "from",
+        "price_per_byte",
+        "included_quota_bytes",
+    )
     output.table({"versions": versions}, "Price book", columns, versions)
     return 0
 
@@ -213,7 +220,14 @@ def status(arguments: Arguments, env: Environment, output: Output) -> int:
     if output.as_json:
         output.result(document, "")
         return 0
-    columns = ("source_id", "checkpoint", "lag_seconds", "open_hours", "last_succeeded_at", "last_error")
+    columns = (
+        "source_id",
+        "checkpoint",
+        "lag_seconds",
+        "open_hours",
+        "last_succeeded_at",
+        "last_error",
+    )
     output.table({}, "Sources", columns, document["sources"])
     output.table({}, "Coverage", ("state", "hours"), document["coverage"])
     output.table({}, "Backlog", ("event_type", "pending", "oldest_hour"), document["backlog"])
@@ -227,5 +241,3 @@ def exporter(arguments: Arguments, env: Environment, output: Output) -> int:
 
     serve(arguments.store, arguments.listen, arguments.token, arguments.flavour)
     return 0
-
-

@@ -1,4 +1,4 @@
-"""Samples in; minute deltas, resets, gaps, closings and coverage out. Pure: arrays and rules (C3-C12)."""
+"""Samples in; minute deltas, resets, gaps, closings and coverage out (C3-C12). Pure."""
 
 from billing_etl.counters.coverage import Coverage, NodeCoverage, cover_hour
 from billing_etl.counters.first_deltas import (

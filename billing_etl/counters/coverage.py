@@ -51,6 +51,7 @@ def cover_hour(
     *,
     has_ended: bool,
     oldest_served_ns: int | None,
+    served_later: bool,
 ) -> Coverage:
     """Judges the coverage of a source-hour by C12.
 
@@ -60,6 +61,7 @@ def cover_hour(
         interval_seconds: the source's snapshot interval.
         has_ended: the exporter's clock stands past the hour.
         oldest_served_ns: the oldest snapshot that the exporter still serves, None: nothing at all.
+        served_later: some snapshot after the hour is served; decides where no node is expected.
     """
     slot_ns = max(interval_seconds, 60) * NS_PER_SECOND
     missing_any = np.zeros(-(-NS_PER_HOUR // slot_ns), dtype=np.bool_)
@@ -70,8 +72,10 @@ def cover_hour(
         states.append(_node_state(node, missing, hour, interval_seconds, oldest_served_ns))
     if not nodes:
         missing_any[:] = True
-        nothing_left = oldest_served_ns is not None and oldest_served_ns >= hour.end_ns
-        states.append("lost" if nothing_left else "partial")
+        if oldest_served_ns is not None and oldest_served_ns >= hour.end_ns:
+            states.append("lost")
+        else:
+            states.append("complete" if served_later else "partial")
     expected = max(1, round(NS_PER_HOUR / (interval_seconds * NS_PER_SECOND)))
     return Coverage(
         expected_snapshots=expected * max(1, len(nodes)),

@@ -51,7 +51,7 @@ class Snapshots:
 
 
 class Gap(NamedTuple):
-    """From one instant to another without snapshots (``series_id`` 0) or without the series (C9)."""
+    """A stretch without snapshots (``series_id`` 0) or without the series (C9)."""
 
     node_key: int
     series_id: int
@@ -138,12 +138,16 @@ def first_findings(
     """Implausible births and too fast first deltas (C7)."""
     total = samples.first_uplink + samples.first_downlink
     findings = [
-        SeriesFinding("implausible_birth", int(series_id[at]), int(samples.first_ns[at]), int(total[at]))
+        SeriesFinding(
+            "implausible_birth", int(series_id[at]), int(samples.first_ns[at]), int(total[at])
+        )
         for at in np.flatnonzero(first.kind == FirstKind.IMPLAUSIBLE)
     ]
     delta = first.uplink + first.downlink
     findings += [
-        SeriesFinding("rate_exceeded", int(series_id[at]), int(samples.first_ns[at]), int(delta[at]))
+        SeriesFinding(
+            "rate_exceeded", int(series_id[at]), int(samples.first_ns[at]), int(delta[at])
+        )
         for at in np.flatnonzero(first.rate_exceeded)
     ]
     return findings

@@ -1,4 +1,4 @@
-"""Snapshots into sorted columns: identity, order, duplicates, conflicts, content hashes (C2, C3, C6)."""
+"""Snapshots into sorted columns: identity, order, duplicates, content hashes (C2, C3, C6)."""
 
 import hashlib
 from collections.abc import Iterable
@@ -81,7 +81,10 @@ class HourSamples:
         """Hash of every (node, instant, content), independent of pages and serving order."""
         digest = hashlib.blake2b(digest_size=HASH_BYTES)
         rows = zip(
-            self.snapshot_node.tolist(), self.snapshot_ns.tolist(), self.snapshot_hashes, strict=True
+            self.snapshot_node.tolist(),
+            self.snapshot_ns.tolist(),
+            self.snapshot_hashes,
+            strict=True,
         )
         for node, instant_ns, content in sorted(
             (self.nodes[node], instant_ns, content) for node, instant_ns, content in rows
@@ -128,7 +131,9 @@ class SampleCollector:
         self._snapshot_codes.append(np.full(len(codes), place, dtype=np.int64))
         self._uplink.append(np.array(snapshot.uplink_bytes_total, dtype=np.int64))
         self._downlink.append(np.array(snapshot.downlink_bytes_total, dtype=np.int64))
-        self._bad += [PlacedBadSample(node, snapshot.instant_ns, bad) for bad in snapshot.bad_samples]
+        self._bad += [
+            PlacedBadSample(node, snapshot.instant_ns, bad) for bad in snapshot.bad_samples
+        ]
 
     def _codes(self, node: int, node_key: NodeKey, snapshot: Snapshot) -> list[int]:
         layout = self._layouts.setdefault(node, _Layout())
@@ -172,7 +177,9 @@ class SampleCollector:
             uplink, downlink = largest_up, largest_down
             series, snapshot, instant_ns = series[starts], snapshot[starts], instant_ns[starts]
         series_keys = list(self._series)
-        bad = sorted(self._bad, key=lambda placed: (placed.instant_ns, placed.node, placed.sample.raw_text))
+        bad = sorted(
+            self._bad, key=lambda placed: (placed.instant_ns, placed.node, placed.sample.raw_text)
+        )
         return HourSamples(
             nodes=list(self._nodes),
             series_keys=series_keys,
@@ -195,7 +202,7 @@ class SampleCollector:
 
 
 def served_hour_digest(snapshots: Iterable[Snapshot]) -> tuple[int, int, bytes]:
-    """Snapshots, samples and content hash of what an exporter serves for an hour, as C12 stores them."""
+    """Snapshots, samples and content hash of what is served for an hour, as C12 stores them."""
     collector = SampleCollector()
     for snapshot in snapshots:
         collector.add(snapshot)
@@ -237,7 +244,9 @@ def _snapshot_hashes(
     identity = np.frombuffer(
         b"".join(item.digest() for item in identities), dtype=[("high", ">u8"), ("low", ">u8")]
     )
-    rows = np.empty(len(series), dtype=[("high", ">u8"), ("low", ">u8"), ("up", ">i8"), ("down", ">i8")])
+    rows = np.empty(
+        len(series), dtype=[("high", ">u8"), ("low", ">u8"), ("up", ">i8"), ("down", ">i8")]
+    )
     rows["high"], rows["low"] = identity["high"][series], identity["low"][series]
     rows["up"], rows["down"] = uplink, downlink
     order = np.lexsort((rows["low"], rows["high"], snapshot))
@@ -248,7 +257,9 @@ def _snapshot_hashes(
         texts.setdefault((placed.node, placed.instant_ns), []).append(placed.sample.raw_text)
     hashes = []
     for place, key in enumerate(zip(snapshot_node.tolist(), snapshot_ns.tolist(), strict=True)):
-        digest = hashlib.blake2b(rows[bounds[place] : bounds[place + 1]].tobytes(), digest_size=HASH_BYTES)
+        digest = hashlib.blake2b(
+            rows[bounds[place] : bounds[place + 1]].tobytes(), digest_size=HASH_BYTES
+        )
         for text in texts.get(key, ()):
             digest.update(b"\0" + text.encode())
         hashes.append(digest.digest())

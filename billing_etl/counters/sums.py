@@ -63,7 +63,8 @@ def hour_deltas(
     previous = np.arange(count) - 1
     prev_ns = samples.instant_ns[previous]
     fell = ~is_first & (
-        (samples.uplink < samples.uplink[previous]) | (samples.downlink < samples.downlink[previous])
+        (samples.uplink < samples.uplink[previous])
+        | (samples.downlink < samples.downlink[previous])
     )
     uplink = samples.uplink - np.where(fell, 0, samples.uplink[previous])
     downlink = samples.downlink - np.where(fell, 0, samples.downlink[previous])

@@ -158,7 +158,6 @@ class LocalAirflow:
                 "ORPHANED_TASKS_CHECK_INTERVAL": "10",
                 "TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
             },
-            "DAG_PROCESSOR": {"MIN_FILE_PROCESS_INTERVAL": "15", "REFRESH_INTERVAL": "15"},
             "LOGGING": {"BASE_LOG_FOLDER": str(self.home / "logs")},
         }
         configuration = {

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final, Literal, Self, TypeAlias
 
 import httpx
@@ -21,7 +21,7 @@ _FINAL_STATES: Final = frozenset({"success", "failed"})
 
 @dataclass(frozen=True, slots=True)
 class DagRun:
-    """One run of a DAG; ``hour`` is the start of its logical date, None when it has none."""
+    """One run of a DAG; ``hour`` is the scheduled or backfilled hour, None in a manual run."""
 
     run_id: str
     state: str
@@ -156,6 +156,8 @@ class AirflowApi:
         """Starts a manual run with these Params, or over this data interval; gives its run id."""
         body: dict[str, Any] = {"logical_date": None, "conf": conf or {}}
         if interval is not None:
+            # Airflow ignores an interval without a logical date; that has to be a new one.
+            body["logical_date"] = datetime.now(UTC).isoformat()
             body["data_interval_start"] = interval.start.start.isoformat()
             body["data_interval_end"] = interval.end.start.isoformat()
         answer = self._request("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
@@ -179,7 +181,7 @@ class AirflowApi:
     def dag_run_states(self, dag_id: str, hours: HourRange) -> dict[Hour, DagRun]:
         """The runs whose logical date lies in the range."""
         found: dict[Hour, DagRun] = {}
-        page = 100
+        page, seen = 100, 0
         while True:
             answer = self._request(
                 "GET",
@@ -188,11 +190,12 @@ class AirflowApi:
                     "logical_date_gte": hours.start.start.isoformat(),
                     "logical_date_lt": hours.end.start.isoformat(),
                     "limit": page,
-                    "offset": len(found),
+                    "offset": seen,
                 },
             )
             runs = [_dag_run(run) for run in answer["dag_runs"]]
-            found.update({run.hour: run for run in runs if run.hour is not None})
+            found |= {run.hour: run for run in runs if run.hour is not None}
+            seen += len(runs)
             if len(runs) < page:
                 return found
 
@@ -284,8 +287,11 @@ def _is_healthy(about: dict[str, str | None], since: datetime) -> bool:
 
 
 def _dag_run(run: dict[str, Any]) -> DagRun:
-    date = run["logical_date"]
-    hour = None if date is None else Hour.of(datetime.fromisoformat(date))
+    hour = None
+    if run["logical_date"] is not None:
+        logical_date = datetime.fromisoformat(run["logical_date"])
+        hour = Hour.of(logical_date)
+        hour = hour if hour.start == logical_date else None
     return DagRun(run["dag_run_id"], run["state"], hour)
 
 

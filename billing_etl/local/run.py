@@ -14,12 +14,13 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, NoReturn
+from urllib.parse import urlsplit
 
 from rich.console import Console
 
@@ -46,10 +47,12 @@ METADATA_SETTING: Final = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 _LINE: Final = ("collect_and_rate", "export_hourly", "reconcile")
 _RETENTION_HOURS: Final = 72
 _RUN_SECONDS: Final = 600.0
+_WIDTH_WITHOUT_TERMINAL: Final = 170
 _S3_SETTINGS: Final = ("BILLING_S3_ENDPOINT_URL", "BILLING_S3_ENABLED", "BILLING_S3_BUCKET")
+_EXAMPLE_QUERY: Final = "select * from billing.usage_days"
 _DEMO_PRICES: Final = {"PRICE_PER_BYTE": "0.00000002", "INITIAL_INCLUDED_QUOTA_BYTES": "50000000"}
 
-_console = Console(highlight=False, soft_wrap=True)
+_console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL)
 
 
 @dataclass
@@ -61,6 +64,7 @@ class Line:
     stack: ExitStack
     started: float = field(default_factory=time.monotonic)
     postgres: EmbeddedPostgres | None = None
+    embedded_database: bool = False
 
     def say(self, text: str) -> None:
         _console.print(f"[dim]{time.monotonic() - self.started:5.0f} s[/dim]  {text}")
@@ -146,6 +150,7 @@ def run_line(line: Line, *, once: bool) -> int:
             return 0 if clean else 1
         _console.print("\nRunning until Ctrl-C.")
         _stay(line, demo)
+    raise AssertionError("only an interrupt ends the stay")
 
 
 def _check_given(line: Line) -> None:
@@ -164,6 +169,7 @@ def prepare_database(line: Line) -> None:
         postgres = line.embedded_postgres()
         postgres.create_database(BILLING_DATABASE)
         line.environment["DATABASE_URL"] = postgres.url(BILLING_DATABASE)
+        line.embedded_database = True
     migrate(line.environment["DATABASE_URL"])
 
 
@@ -171,7 +177,7 @@ def prepare_object_store(line: Line) -> None:
     """The given S3, or an embedded server; none beside a given database, which it would mark."""
     if line.given(*_S3_SETTINGS):
         return
-    if line.postgres is None:
+    if not line.embedded_database:
         line.say("S3 is off: DATABASE_URL is given and no BILLING_S3_* setting is")
         return
     store = line.stack.enter_context(EmbeddedObjectStore(line.data / "s3"))
@@ -232,7 +238,7 @@ def _history_hours(data: Path, now: Hour) -> int:
 
 
 def local_airflow(line: Line) -> LocalAirflow:
-    """Airflow with its metadata in the embedded server, unless a setting of its own names another."""
+    """Airflow; its metadata is in the embedded server unless a setting names another."""
     given = line.environment.get(METADATA_SETTING)
     if given:
         metadata_url = given.replace("postgresql+psycopg://", "postgresql://").replace(
@@ -290,14 +296,17 @@ def _progress(dag_id: str, runs: list[DagRun]) -> str:
 
 def _show_access(line: Line, airflow: LocalAirflow) -> None:
     _console.print(f"\nAirflow   {airflow.url}  login {USER} / {airflow.password}", markup=False)
-    if line.postgres is not None:
-        url = line.postgres.url(BILLING_DATABASE)
-        _console.print(f"psql      psql '{url}' -c 'select * from billing.usage_days'", markup=False)
-    else:
-        _console.print("psql      psql \"$DATABASE_URL\" -c 'select * from billing.usage_days'")
+    query = f"-c '{_EXAMPLE_QUERY}'"
+    if not line.embedded_database:
+        _console.print(f'psql      psql "$DATABASE_URL" {query}', markup=False)
+        return
+    url = urlsplit(line.environment["DATABASE_URL"])
+    password = os.path.relpath(line.data / "postgres" / "password")
+    server = f"-h {url.hostname} -p {url.port} -U {url.username} {BILLING_DATABASE}"
+    _console.print(f'psql      PGPASSWORD="$(cat {password})" psql {server} {query}', markup=False)
 
 
-def _stay(line: Line, demo: bool) -> None:
+def _stay(line: Line, demo: bool) -> NoReturn:
     """Waits for Ctrl-C; development history grows with the hours."""
     end = Hour.of(datetime.now(UTC))
     while True:
@@ -306,11 +315,6 @@ def _stay(line: Line, demo: bool) -> None:
         if demo and now > end:
             write_demo_history(line.data / "exporters", now, _history_hours(line.data, now))
             end = now
-
-
-def environment_of(line: Line) -> Mapping[str, str]:
-    """The environment that a ``billing-etl`` command beside this run needs."""
-    return line.environment
 
 
 if __name__ == "__main__":

@@ -86,7 +86,9 @@ def close_period(engine: Engine, label: str) -> Hour:
         period = Hour.of(month.replace(day=anchor))
         end = ledger.next_period(connection, period)
         if end.start > datetime.now(UTC):
-            raise UsageError(f"close: expected a period that has ended, got {label}, open until {end}")
+            raise UsageError(
+                f"close: expected a period that has ended, got {label}, open until {end}"
+            )
         unrated = ledger.unrated_account_hours(connection, period, end)
         if unrated:
             raise UsageError(

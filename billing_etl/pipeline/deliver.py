@@ -166,7 +166,9 @@ def pending_hours(engine: Engine, before: Hour) -> list[Hour]:
         return deliveries.pending_hours(connection, before, meters)
 
 
-def waits_for(engine: Engine, hours: HourRange, *, delivery: bool, now: datetime | None = None) -> str:
+def waits_for(
+    engine: Engine, hours: HourRange, *, delivery: bool, now: datetime | None = None
+) -> str:
     """What the hours still wait for: collecting, and with ``delivery`` also sealing and sending.
 
     Empty when there is nothing to wait for.

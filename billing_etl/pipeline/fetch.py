@@ -56,10 +56,14 @@ def fetch_hour(source: Source, hour: Hour, contexts: list[NodeContext]) -> Serve
         seen_later = {(c.env, c.node_id) for c in contexts if c.seen_later}
         last_interval_ns = hour.end_ns - source.interval_seconds * 1_000_000_000
         unsettled = {
-            node for node in expected if not any(ns >= last_interval_ns for ns in _instants(samples, node))
+            node
+            for node in expected
+            if not any(ns >= last_interval_ns for ns in _instants(samples, node))
         }
         if clock_ns >= hour.end_ns:
-            seen_later |= _seen_later(client, source, hour, unsettled - seen_later)
+            missing = unsettled - seen_later
+            if missing or not expected:
+                seen_later |= _seen_later(client, source, hour, missing)
         oldest_ns = _oldest_served(client, source, hour, samples, lookback, expected)
     return ServedHour(samples, lookback, clock_ns, oldest_ns, expected, seen_later)
 
@@ -91,7 +95,7 @@ def _lookback(
     """Samples before the hour, of nodes that have no closing of a collected hour before it (C4)."""
     collector = SampleCollector()
     with_closing = {(c.env, c.node_id) for c in contexts if c.has_closing}
-    needed = {tuple(node) for node in samples.nodes} - with_closing
+    needed = set(samples.nodes) - with_closing
     if needed and source.lookback_minutes:
         since_ns = hour.start_ns - source.lookback_minutes * NS_PER_MINUTE
         for snapshot in client.snapshots(since_ns, hour.start_ns):
@@ -105,7 +109,7 @@ def _expected_nodes(
 ) -> list[tuple[str, str]]:
     recent_ns = hour.start_ns - EXPORTER_RETENTION_NS
     known = {(c.env, c.node_id) for c in contexts if c.prev_ns >= recent_ns}
-    return sorted(known | {tuple(node) for node in samples.nodes})
+    return sorted(known.union(samples.nodes))
 
 
 def _instants(samples: HourSamples, node: tuple[str, str]) -> list[int]:
@@ -118,16 +122,18 @@ def _instants(samples: HourSamples, node: tuple[str, str]) -> list[int]:
 def _seen_later(
     client: ExporterClient, source: Source, hour: Hour, missing: set[tuple[str, str]]
 ) -> set[tuple[str, str]]:
-    """Which of the nodes have a snapshot after the hour: in the next hour, or soon after that."""
+    """Nodes with a snapshot after the hour: looked for until the missing ones are seen.
+
+    The next hour is read as far as that takes, of what comes later one page. Without missing
+    nodes the first snapshot after the hour is enough.
+    """
     seen: set[tuple[str, str]] = set()
-    for snapshot in client.snapshots(hour.end_ns, hour.next.end_ns) if missing else ():
+    for snapshot in client.snapshots(hour.end_ns, hour.next.end_ns):
         seen.add((snapshot.env, snapshot.node_id))
         if missing <= seen:
             return seen
-    if missing:
-        later = client.first_snapshots(hour.next.end_ns, source.page_size)
-        seen |= {(s.env, s.node_id) for s in later if s.instant_ns >= hour.next.end_ns}
-    return seen
+    later = client.first_snapshots(hour.next.end_ns, source.page_size)
+    return seen | {(s.env, s.node_id) for s in later if s.instant_ns >= hour.next.end_ns}
 
 
 def _oldest_served(
@@ -140,10 +146,16 @@ def _oldest_served(
 ) -> int | None:
     """The oldest snapshot served; asked for only when the beginning of the hour is missing."""
     seen = [int(part.snapshot_ns.min()) for part in (lookback, samples) if len(part.snapshot_ns)]
-    slots_missing = not expected or any(
-        missing_slots(samples.snapshot_ns[samples.snapshot_node == at], hour, source.interval_seconds)[0]
-        for at in range(len(samples.nodes))
-    ) or len(expected) > len(samples.nodes)
+    slots_missing = (
+        not expected
+        or any(
+            missing_slots(
+                samples.snapshot_ns[samples.snapshot_node == at], hour, source.interval_seconds
+            )[0]
+            for at in range(len(samples.nodes))
+        )
+        or len(expected) > len(samples.nodes)
+    )
     if seen and (not slots_missing or min(seen) < hour.start_ns):
         return min(seen)
     oldest = client.first_snapshots(hour.start_ns - _OLDEST_PROBE_NS, 1)

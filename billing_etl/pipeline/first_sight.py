@@ -139,7 +139,12 @@ def first_context(
     at = samples.first_positions
     ids = series_ids[samples.series[at]]
     first = with_predecessors(
-        connection, hour, ids, samples.snapshot[at], snapshots, (samples.uplink[at], samples.downlink[at])
+        connection,
+        hour,
+        ids,
+        samples.snapshot[at],
+        snapshots,
+        (samples.uplink[at], samples.downlink[at]),
     )
     presence = collected.presence(connection, source_key, hour.previous)
     by_name = {name: int(ids_) for name, ids_ in zip(samples.series_keys, series_ids, strict=True)}

@@ -1,4 +1,4 @@
-"""Resets, gaps and findings of an hour, and judging later hours again when an earlier one changed."""
+"""Resets, gaps and findings of an hour, and judging later hours again (C14)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -86,12 +86,18 @@ class InnerHistory:
         """The inner history of freshly served samples."""
         reset, absent = deltas.inner_reset, deltas.inner_absent
         findings = [
-            _series_finding("rate_exceeded", samples, series_ids, int(at), int(deltas.delta_quantity[at]))
+            _series_finding(
+                "rate_exceeded", samples, series_ids, int(at), int(deltas.delta_quantity[at])
+            )
             for at in deltas.inner_exceeded
         ]
         findings += [
             _series_finding(
-                "conflicting_samples", samples, series_ids, int(at), int(samples.uplink[at] + samples.downlink[at])
+                "conflicting_samples",
+                samples,
+                series_ids,
+                int(at),
+                int(samples.uplink[at] + samples.downlink[at]),
             )
             for at in samples.conflicts
         ]
@@ -282,9 +288,7 @@ def _judge_hour_again(
     after["prev_ns"], after["first_kind"] = firsts.samples.prev_ns, firsts.judged.kind
     after["prev_uplink"] = firsts.samples.prev_uplink
     after["prev_downlink"] = firsts.samples.prev_downlink
-    replace_rows(
-        connection, "billing_core.closings", closings, after, ("series_id", "hour")
-    )
+    replace_rows(connection, "billing_core.closings", closings, after, ("series_id", "hour"))
     write_history(
         connection,
         source_key,
@@ -310,7 +314,9 @@ def _stored_firsts(closings: Rows) -> dict[str, Int64Array]:
         "downlink": (closings["first_downlink"] - closings["prev_downlink"] * is_delta) * counts,
         "spans_minutes": np.where(
             closings["prev_ns"] > 0,
-            np.maximum(closings["first_ns"] // NS_PER_MINUTE - closings["prev_ns"] // NS_PER_MINUTE, 1),
+            np.maximum(
+                closings["first_ns"] // NS_PER_MINUTE - closings["prev_ns"] // NS_PER_MINUTE, 1
+            ),
             counts,
         ).astype(np.int64),
         "is_reset": kind == FirstKind.RESET,
@@ -384,14 +390,18 @@ def _stored_inner_history(
     resets = collected.stored(connection, "resets", source_key, hour, collected.RESET)
     inner = [
         first_ns[series] != ns
-        for series, ns in zip(resets["series_id"].tolist(), resets["instant_ns"].tolist(), strict=True)
+        for series, ns in zip(
+            resets["series_id"].tolist(), resets["instant_ns"].tolist(), strict=True
+        )
     ]
     resets = resets[np.array(inner, dtype=np.bool_)]
     node_of = collected.series_nodes(connection, resets["series_id"].tolist())
     gaps = collected.stored(connection, "gaps", source_key, hour, collected.GAP)
-    subjects = {
-        f"{format_instant_ns(int(ns))} series {series}" for series, ns in first_ns.items()
-    } if (rate_findings := collected.open_rate_findings(connection, source_key, hour)) else set()
+    subjects = (
+        {f"{format_instant_ns(int(ns))} series {series}" for series, ns in first_ns.items()}
+        if (rate_findings := collected.open_rate_findings(connection, source_key, hour))
+        else set()
+    )
     return InnerHistory(
         snapshots=Snapshots(
             **{

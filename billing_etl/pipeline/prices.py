@@ -79,7 +79,8 @@ class PriceChange:
             "published": self.published,
             "rating": self.rating.as_dict(),
             "accounts": [
-                {"account_uuid": account, "amount": str(amount)} for account, amount in self.accounts
+                {"account_uuid": account, "amount": str(amount)}
+                for account, amount in self.accounts
             ],
         }
 
@@ -172,9 +173,12 @@ def preview_prices(engine: Engine, file: PriceFile) -> PriceChange:
     Raises:
         UsageError: as publishing would.
     """
-    with engine.run("price preview") as run, _publishing(engine, file, run.run_id) as (
-        connection,
-        change,
+    with (
+        engine.run("price preview") as run,
+        _publishing(engine, file, run.run_id) as (
+            connection,
+            change,
+        ),
     ):
         connection.rollback()
         return change

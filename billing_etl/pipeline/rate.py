@@ -101,7 +101,7 @@ class _Rater:
         self._rate_ids: dict[Any, int] = {}
 
     def rate(self, chunk: Sequence[AccountHour]) -> tuple[Rows, dict[str, list[int]]]:
-        """Gives the ratings that differ from the stored ones, and sums per account-hour and rate."""
+        """The ratings that differ from the stored ones, and sums per account-hour and rate."""
         facts = ratings.facts_of(self.connection, chunk)
         names = ratings.series_names(self.connection, np.unique(facts["series_id"]).tolist())
         facts = facts[_consumption_order(facts, names)]
@@ -132,7 +132,7 @@ class _Rater:
         return np.array([known[(item.account_key, item.period)] for item in chunk], dtype=np.int64)
 
     def _fact_rates(self, facts: Rows, names: dict[int, SeriesNames]) -> Int64Array:
-        """The rate of each fact; looked up once per series and hour where it cannot change within."""
+        """The rate of each fact; one look-up per series and hour where it cannot change within."""
         result = np.zeros(len(facts), dtype=np.int64)
         if not len(facts):
             return result
@@ -168,9 +168,13 @@ def _consumption_order(facts: Rows, names: dict[int, SeriesNames]) -> Int64Array
 
 
 def _sums(
-    count: int, position: Int64Array, rate_id: Int64Array, included: Int64Array, quantity: Int64Array
+    count: int,
+    position: Int64Array,
+    rate_id: Int64Array,
+    included: Int64Array,
+    quantity: Int64Array,
 ) -> dict[str, list[int]]:
-    """Included and rated quantity per account-hour and rate; a row of zeros where there is no fact."""
+    """Included and rated quantity per account-hour and rate; zeros where there is no fact."""
     order = np.lexsort((rate_id, position))
     position, rate_id = position[order], rate_id[order]
     included, rated = included[order], (quantity[order] - included[order])

@@ -247,7 +247,7 @@ def _quantity(rows: Rows) -> Any:
 
 
 def write_facts(connection: Connection, difference: Difference, sealings: dict[int, int]) -> int:
-    """Writes changed facts and keeps the sealed state of those that were delivered; gives their number."""
+    """Writes changed facts, keeps the sealed state of delivered ones; gives their number."""
     sealed = _sealings_of(difference.inserted, sealings)
     difference.inserted["sealing"], difference.inserted["revision"] = sealed + 1, 1
     _carry_over(difference, sealings)
@@ -263,7 +263,7 @@ def write_facts(connection: Connection, difference: Difference, sealings: dict[i
         )
     if len(difference.updated):
         staged = stage_rows(connection, "staged_facts", "billing_core.facts", difference.updated)
-        connection.execute(composed.SQL(sql("collect/update_facts")).format(staged=staged))  # type: ignore[arg-type]
+        connection.execute(composed.SQL(sql("collect/update_facts")).format(staged=staged))
     copy_rows(connection, composed.Identifier("billing_core", "facts"), difference.inserted)
     return len(difference.inserted) + len(difference.updated) + len(difference.deleted)
 
@@ -296,7 +296,9 @@ def _keep_sealed_states(
     for rows in (difference.inserted, difference.updated[~advanced]):
         states = _sealed_states(connection, rows)
         returned = []
-        for at, key in enumerate(zip(rows["series_id"].tolist(), rows["minute"].tolist(), strict=True)):
+        for at, key in enumerate(
+            zip(rows["series_id"].tolist(), rows["minute"].tolist(), strict=True)
+        ):
             state = states.get(key)
             if state is None:
                 continue
@@ -424,9 +426,7 @@ def recount_baselines(
     )
 
 
-def expect_nodes_later(
-    connection: Connection, source_key: int, hour: Hour, run_id: int
-) -> None:
+def expect_nodes_later(connection: Connection, source_key: int, hour: Hour, run_id: int) -> None:
     """Makes later hours expect the nodes of this one (C12)."""
     connection.execute(
         sql("collect/expect_nodes").encode(),
@@ -434,8 +434,11 @@ def expect_nodes_later(
     )
 
 
-def advance_checkpoint(connection: Connection, source_key: int) -> None:
-    """Sets the source's checkpoint from its hours (C12)."""
+def advance_checkpoint(connection: Connection, source_key: int, hour: Hour) -> None:
+    """Sets the source's checkpoint from its hours (C12); the hour has not failed any more."""
+    connection.execute(
+        sql("collect/clear_failure").encode(), {"source_key": source_key, "hour": hour.index}
+    )
     connection.execute(sql("collect/advance_checkpoint").encode(), {"source_key": source_key})
 
 

@@ -61,7 +61,7 @@ def fetch_rows(
 ) -> Rows:
     """The rows of a query whose columns have the order and widths of ``dtype`` and no nulls."""
     statement = composed.SQL("copy ({}) to stdout (format binary)").format(
-        composed.SQL(query.strip().rstrip(";"))  # type: ignore[arg-type]  # a file of this project
+        composed.SQL(query.strip().rstrip(";"))
     )
     with connection.cursor() as cursor, cursor.copy(statement, parameters) as copy:
         data = b"".join(copy)
@@ -169,4 +169,3 @@ def replace_rows(
         )
     copy_rows(connection, identifier, difference.inserted)
     return bool(difference)
-

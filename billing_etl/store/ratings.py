@@ -141,9 +141,7 @@ def anchor_day(connection: Connection, settings: Settings) -> int:
 
 def price_versions(connection: Connection) -> list[PriceVersion]:
     """Every published version of the traffic meter."""
-    rows = connection.execute(
-        sql("rate/price_versions").encode(), {"meter_id": TRAFFIC_METER_ID}
-    )
+    rows = connection.execute(sql("rate/price_versions").encode(), {"meter_id": TRAFFIC_METER_ID})
     return [
         PriceVersion(
             price_version_id=row[0],
@@ -183,7 +181,7 @@ def price_book(connection: Connection, default_region: str) -> PriceBook:
 
 
 def pick(connection: Connection, hours: HourRange | None, anchor: int) -> list[AccountHour]:
-    """Locks the account-hours to rate: unrated in the range, stale anywhere, and what follows (R4)."""
+    """Locks what to rate: unrated in the range, stale anywhere, and what follows (R4)."""
     rows = connection.execute(
         sql("rate/pick").encode(),
         {
@@ -247,7 +245,7 @@ def write_ratings(connection: Connection, changed: Rows) -> None:
     """Writes included quantities and rates of facts."""
     if len(changed):
         staged = stage_rows(connection, "staged_ratings", "billing_core.facts", changed)
-        connection.execute(composed.SQL(sql("rate/update_facts")).format(staged=staged))  # type: ignore[arg-type]
+        connection.execute(composed.SQL(sql("rate/update_facts")).format(staged=staged))
 
 
 def post(

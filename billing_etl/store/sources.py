@@ -39,7 +39,8 @@ def lock_source(connection: Connection, source_id: str) -> None:
     """
     try:
         connection.execute(
-            "select pg_advisory_lock(hashtextextended('billing_etl source ' || %s, 0))", (source_id,)
+            "select pg_advisory_lock(hashtextextended('billing_etl source ' || %s, 0))",
+            (source_id,),
         )
     except psycopg.errors.LockNotAvailable:
         raise RetryableError(
@@ -185,8 +186,11 @@ def _series_ids(connection: Connection, parameters: dict[str, object]) -> list[i
     return [row[0] for row in rows]
 
 
-def note_failure(connection: Connection, source_id: str, error: str) -> None:
-    """Keeps the last error of a source for ``source_status``."""
+def note_failure(
+    connection: Connection, source_id: str, hour: Hour, run_id: int, error: str
+) -> None:
+    """Keeps the last error of a source, and that the hour is open."""
     connection.execute(
-        sql("collect/note_failure").encode(), {"source_id": source_id, "error": error}
+        sql("collect/note_failure").encode(),
+        {"source_id": source_id, "hour": hour.index, "run_id": run_id, "error": error},
     )

@@ -88,7 +88,6 @@ def param_hours(context: Context) -> HourRange | None:
 
 def interval_hours(context: Context) -> HourRange:
     """The hours of the run's data interval, else (a manual run has none) the last ended hour."""
-    # The run's own values: Airflow's shorthands for them are unset in runs without logical date.
     run = context["dag_run"]
     start, end = run.data_interval_start, run.data_interval_end
     if start is None or end is None or end <= start:

@@ -17,6 +17,8 @@ create table billing_core.facts (
     primary key (series_id, minute)
 ) partition by range (minute);
 create index facts_minute on billing_core.facts using brin (minute) with (pages_per_range = 16);
+-- Facts that changed after the first sealing of their hour: few, and looked for in all of history.
+create index facts_resealed on billing_core.facts (minute) where sealing > 1;
 comment on table billing_core.facts is 'Quantity of one series in one minute (C8, C10) and how it was rated.';
 comment on column billing_core.facts.sealing is
     'Number of the hour''s sealing that carries, or will carry, this state of the fact; sealed when deliveries.sealings >= it.';
@@ -82,6 +84,16 @@ create table billing_core.source_hours (
     primary key (source_key, hour),
     -- Invariant 4: nothing is dropped without a count.
     check (samples = used + duplicates + baselines + quarantined)
+);
+
+-- Hours whose last collection failed and wrote nothing else; a success removes the row.
+create table billing_core.failed_source_hours (
+    source_key int not null references billing_core.sources,
+    hour int not null,
+    error text not null,
+    failed_at timestamptz not null default clock_timestamp(),
+    run_id bigint not null,
+    primary key (source_key, hour)
 );
 
 create table billing_core.counter_resets (
@@ -157,12 +169,15 @@ begin
         child := parent.name || '_' || label;
         continue when to_regclass('billing_core.' || child) is not null;
         perform pg_advisory_xact_lock(hashtext('billing_core.ensure_day_partition'));
-        continue when to_regclass('billing_core.' || child) is not null;
-        execute format('create table billing_core.%I (like billing_core.%I including all, check (%I >= %s and %I < %s))',
-                       child, parent.name, parent.key, parent.low, parent.key, parent.high);
-        execute format('alter table billing_core.%I attach partition billing_core.%I for values from (%s) to (%s)',
-                       parent.name, child, parent.low, parent.high);
-        made := true;
+        begin
+            execute format('create table billing_core.%I (like billing_core.%I including all, check (%I >= %s and %I < %s))',
+                           child, parent.name, parent.key, parent.low, parent.key, parent.high);
+            execute format('alter table billing_core.%I attach partition billing_core.%I for values from (%s) to (%s)',
+                           parent.name, child, parent.low, parent.high);
+            made := true;
+        exception when duplicate_table then
+            null;  -- the run that held the lock has made and committed it
+        end;
     end loop;
     return made;
 end $$;

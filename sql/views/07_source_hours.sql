@@ -6,11 +6,16 @@ select s.source_id, to_timestamp(h.hour * 3600.0) as hour, h.state, h.expected_s
        billing_core.instant(h.first_ns) as first_instant, billing_core.instant(h.last_ns) as last_instant,
        h.changed_at, h.run_id
 from billing_core.source_hours h
-join billing_core.sources s using (source_key);
+join billing_core.sources s using (source_key)
+union all
+select s.source_id, to_timestamp(f.hour * 3600.0), 'partial', 0, 0, 0, 0, 0, 0, 0, 60, '', null, null, f.failed_at, f.run_id
+from billing_core.failed_source_hours f
+join billing_core.sources s using (source_key)
+where not exists (select from billing_core.source_hours h where h.source_key = f.source_key and h.hour = f.hour);
 comment on view billing.source_hours is 'Coverage and counts per source and hour (C12).';
 comment on column billing.source_hours.source_id is 'Source.';
 comment on column billing.source_hours.hour is 'Start of the hour, UTC.';
-comment on column billing.source_hours.state is 'complete, partial or lost (C12).';
+comment on column billing.source_hours.state is 'complete, partial or lost (C12); an hour whose collection failed is partial and empty.';
 comment on column billing.source_hours.expected_snapshots is 'Snapshots that its nodes should have.';
 comment on column billing.source_hours.snapshots is 'Snapshots seen.';
 comment on column billing.source_hours.samples is 'Samples fetched = used + duplicates + baselines + quarantined.';

@@ -502,8 +502,10 @@ def cover(
         else:
             states.append("partial")
     if not states:  # Decision for a source without any node
-        is_lost = oldest_served_ns is not None and oldest_served_ns >= end_ns
-        states.append("lost" if is_lost else "partial")
+        if oldest_served_ns is not None and oldest_served_ns >= end_ns:
+            states.append("lost")
+        else:
+            states.append("complete" if any(at_ns >= end_ns for at_ns in served) else "partial")
     coverage.state = max(states, key=STATES_BEST_FIRST.index)
     if served_now_ns < end_ns:  # Decision: an hour that has not ended is always partial
         coverage.state = "partial"

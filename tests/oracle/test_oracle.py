@@ -526,12 +526,6 @@ def test_c12_a_silent_node_of_the_last_72_hours_is_still_expected() -> None:
     assert (alone.coverage.missing_minutes, both.coverage.missing_minutes) == (0, 60)
 
 
-def test_c12_a_node_that_only_the_look_back_saw_is_expected_too() -> None:
-    served = [shot("11:55:00", (A, 0, 0)), shot("14:30:00", (A, 0, 0))]
-    later = run(*served, hours=(NOON, NOON + 1)).hours["jp-1", NOON + 1]
-    assert later.coverage.expected_snapshots == 60
-
-
 @pytest.mark.parametrize(
     ("interval_seconds", "expected", "missing"), [(30, 120, 58), (60, 60, 58), (300, 12, 10)]
 )

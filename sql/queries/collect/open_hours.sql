@@ -1,7 +1,13 @@
--- Purpose: hours of a source before a given one that are partial or were never collected since its first. Grain: hour.
+-- Purpose: hours of a source before a given one that failed, are partial, or were never collected since its first.
+-- Grain: hour.
 select g.hour
 from billing_core.sources s
 cross join lateral generate_series(s.checkpoint_hour, %(before)s - 1) as g (hour)
 left join billing_core.source_hours h on h.source_key = s.source_key and h.hour = g.hour
 where s.source_id = %(source_id)s and coalesce(h.state, 'partial') = 'partial'
-order by g.hour
+union
+select f.hour
+from billing_core.sources s
+join billing_core.failed_source_hours f using (source_key)
+where s.source_id = %(source_id)s and f.hour < %(before)s
+order by hour

@@ -1,0 +1,314 @@
+"""Makes the stored state of a source-hour what is served, in the caller's transaction."""
+
+import logging
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from billing_etl.counters import (
+    CounterPolicy,
+    Coverage,
+    FirstDeltas,
+    HourDeltas,
+    HourSamples,
+    NodeCoverage,
+    cover_hour,
+    hour_deltas,
+    judge_first_deltas,
+)
+from billing_etl.hours import NS_PER_MINUTE, Hour, format_instant_ns
+from billing_etl.pipeline.engine import Engine
+from billing_etl.pipeline.fetch import ServedHour
+from billing_etl.pipeline.first_sight import FirstContext, first_context
+from billing_etl.pipeline.history import HourFirsts, InnerHistory, judge_again, write_history
+from billing_etl.pipeline.hour_rows import (
+    closing_rows,
+    fact_rows,
+    forgotten_instants,
+    instant_rows,
+    node_key_column,
+    quarantine_rows,
+)
+from billing_etl.pipeline.lookback import write_lookback
+from billing_etl.records import Int64Array
+from billing_etl.settings import Source
+from billing_etl.store import collected
+from billing_etl.store.columns import Rows, replace_rows
+from billing_etl.store.database import Connection
+from billing_etl.store.sources import register_nodes, register_series
+
+_log = logging.getLogger(__name__)
+_CLOCK_AHEAD_NS: Final = 5 * NS_PER_MINUTE
+
+
+@dataclass(frozen=True, slots=True)
+class CollectResult:
+    """What one collection of a source-hour did. Counts are samples unless named otherwise."""
+
+    source_id: str
+    hour: Hour
+    outcome: Literal["collected", "unchanged", "history_shrunk"]
+    state: str
+    snapshots: int
+    samples: int
+    used: int
+    duplicates: int
+    baselines: int
+    quarantined: int
+    facts_written: int
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"hour": str(self.hour)}
+
+
+class HourWriter:
+    """One transaction that makes the stored state of a source-hour what is served."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        engine: Engine,
+        source: Source,
+        source_key: int,
+        hour: Hour,
+        run_id: int,
+    ) -> None:
+        self.connection = connection
+        self.engine = engine
+        self.source = source
+        self.source_key = source_key
+        self.hour = hour
+        self.run_id = run_id
+        self.policy = CounterPolicy(
+            source.interval_seconds, source.first_sight, source.max_bits_per_second
+        )
+
+    def write(self, served: ServedHour) -> CollectResult:
+        """Writes everything, or, of an hour partly forgotten, only the finding (C13)."""
+        samples = served.samples
+        node_keys = self._register_nodes(served)
+        instants = instant_rows(samples, node_keys, provisional=False)
+        stored_instants = self._stored("instants", collected.INSTANT)
+        forgotten = forgotten_instants(stored_instants, instants)
+        if len(forgotten):
+            return self._refuse_shrunk(stored_instants, instants, forgotten)
+
+        series_ids = self._register_series(samples, node_keys)
+        self._write_lookback(served.lookback, node_keys)
+        context = first_context(
+            self.connection,
+            self.source_key,
+            self.hour,
+            samples,
+            served.lookback,
+            node_keys,
+            series_ids,
+        )
+        first = judge_first_deltas(context.samples, self.policy)
+        deltas = hour_deltas(samples, first, context.snapshot_prev_ns, self.policy)
+        instants["compared"], instants["fell"] = deltas.compared, deltas.fell
+        instants["quantity"] = deltas.quantity
+
+        sealings = collected.lock_sealings(self.connection, self.hour)
+        changed = replace_rows(
+            self.connection,
+            "billing_core.node_instants",
+            stored_instants,
+            instants,
+            ("node_key", "instant_ns"),
+        )
+        changed |= replace_rows(
+            self.connection,
+            "billing_core.closings",
+            self._stored("closings", collected.CLOSING),
+            closing_rows(self.hour, samples, series_ids, context.samples, first, deltas),
+            ("series_id", "hour"),
+        )
+        present = {node_keys[key] for key in samples.nodes}
+        closed = {
+            node_keys[samples.nodes[node]]
+            for node in np.unique(samples.series_node[samples.series]).tolist()
+        }
+        changed |= collected.drop_provisional(self.connection, sorted(closed), self.hour)
+        differences = [
+            collected.fact_difference(
+                self._stored("facts", collected.FACT), fact_rows(series_ids, deltas)
+            )
+        ]
+        collected.replace_quarantine(
+            self.connection, self.source_key, self.hour, quarantine_rows(samples, node_keys)
+        )
+        firsts = HourFirsts(
+            series_id=series_ids[samples.series[deltas.first]],
+            node_key=node_key_column(samples, node_keys)[
+                samples.series_node[samples.series[deltas.first]]
+            ],
+            snapshot=samples.snapshot[deltas.first],
+            samples=context.samples,
+            judged=first,
+        )
+        inner = self._inner_history(served, series_ids, node_keys, deltas, context)
+        write_history(
+            self.connection, self.source_key, self.hour, self.run_id, self.policy, firsts, inner
+        )
+        if changed:
+            touched = sorted(present | set(stored_instants["node_key"].tolist()))
+            differences += judge_again(
+                self.connection, self.source_key, self.hour, touched, self.run_id, self.policy
+            )
+        collected.add_account_hours(self.connection, differences)
+        written = sum(
+            collected.write_facts(self.connection, difference, sealings)
+            for difference in differences
+        )
+        coverage = self._coverage(served)
+        counts = self._counts(served, first, coverage)
+        changed |= collected.upsert_source_hour(self.connection, counts)
+        if changed:
+            collected.expect_nodes_later(self.connection, self.source_key, self.hour, self.run_id)
+        collected.advance_checkpoint(self.connection, self.source_key, self.hour)
+        return self._result("collected" if changed or written else "unchanged", counts, written)
+
+    # --- rows -------------------------------------------------------------------------------
+
+    def _stored(self, name: str, dtype: np.dtype[np.void]) -> Rows:
+        return collected.stored(self.connection, name, self.source_key, self.hour, dtype)
+
+    def _register_nodes(self, served: ServedHour) -> dict[tuple[str, str], int]:
+        return register_nodes(
+            self.connection,
+            self.source,
+            self.source_key,
+            [*served.samples.nodes, *served.lookback.nodes],
+        )
+
+    def _register_series(
+        self, samples: HourSamples, node_keys: dict[tuple[str, str], int]
+    ) -> Int64Array:
+        ids = register_series(
+            self.connection, node_keys, samples.series_keys, self.engine.settings.initial_balance
+        )
+        return np.array(ids, dtype=np.int64)
+
+    def _write_lookback(self, lookback: HourSamples, node_keys: dict[tuple[str, str], int]) -> None:
+        if len(lookback.snapshot_ns):
+            series_ids = self._register_series(lookback, node_keys)
+            write_lookback(self.connection, self.source_key, lookback, node_keys, series_ids)
+
+    # --- history, coverage, result ----------------------------------------------------------
+
+    def _inner_history(
+        self,
+        served: ServedHour,
+        series_ids: Int64Array,
+        node_keys: dict[tuple[str, str], int],
+        deltas: HourDeltas,
+        context: FirstContext,
+    ) -> InnerHistory:
+        samples = served.samples
+        ahead = [
+            (samples.nodes[int(samples.snapshot_node[at])], int(samples.snapshot_ns[at]))
+            for at in np.flatnonzero(samples.snapshot_ns > served.clock_ns + _CLOCK_AHEAD_NS)
+        ]
+        return InnerHistory.of_samples(
+            samples,
+            series_ids,
+            node_key_column(samples, node_keys),
+            deltas,
+            context.snapshot_prev_ns,
+            clock_ahead={
+                node: (instant_ns, served.clock_ns) for node, instant_ns in reversed(ahead)
+            },
+        )
+
+    def _coverage(self, served: ServedHour) -> Coverage:
+        samples = served.samples
+        positions = {tuple(key): at for at, key in enumerate(samples.nodes)}
+        nodes = []
+        for node in served.expected_nodes:
+            at = positions.get(node, -1)
+            nodes.append(
+                NodeCoverage(
+                    instants_ns=samples.snapshot_ns[samples.snapshot_node == at],
+                    seen_later=node in served.seen_later,
+                )
+            )
+        return cover_hour(
+            nodes,
+            self.hour,
+            self.source.interval_seconds,
+            has_ended=served.clock_ns >= self.hour.end_ns,
+            oldest_served_ns=served.oldest_served_ns,
+            served_later=bool(served.seen_later),
+        )
+
+    def _counts(self, served: ServedHour, first: FirstDeltas, coverage: Coverage) -> dict[str, Any]:
+        samples = served.samples
+        baselines = int(first.is_baseline.sum())
+        seen = len(samples.snapshot_ns) > 0
+        return {
+            "source_key": self.source_key,
+            "hour": self.hour.index,
+            "state": coverage.state,
+            "expected_snapshots": coverage.expected_snapshots,
+            "snapshots": len(samples.snapshot_ns),
+            "samples": samples.served_samples,
+            "used": len(samples.series) - baselines,
+            "duplicates": samples.duplicates,
+            "baselines": baselines,
+            "quarantined": len(samples.bad_samples),
+            "missing_minutes": coverage.missing_minutes,
+            "first_ns": int(samples.snapshot_ns.min()) if seen else None,
+            "last_ns": int(samples.snapshot_ns.max()) if seen else None,
+            "content_hash": samples.content_hash(),
+            "run_id": self.run_id,
+        }
+
+    def _result(
+        self, outcome: Literal["collected", "unchanged"], counts: dict[str, Any], written: int
+    ) -> CollectResult:
+        names = ("state", "snapshots", "samples", "used", "duplicates", "baselines", "quarantined")
+        return CollectResult(
+            source_id=self.source.source_id,
+            hour=self.hour,
+            outcome=outcome,
+            facts_written=written,
+            **{name: counts[name] for name in names},
+        )
+
+    def _refuse_shrunk(
+        self, stored_instants: Rows, instants: Rows, forgotten: Rows
+    ) -> CollectResult:
+        """C13: what was billed stays; the exporter forgetting it is a finding, not a change."""
+        first_ns = int(forgotten["instant_ns"].min())
+        message = (
+            f"source {self.source.source_id}, hour {self.hour}: expected the "
+            f"{len(stored_instants)} snapshots stored, got {len(instants)} without "
+            f"{len(forgotten)} of them, the first of {format_instant_ns(first_ns)}; "
+            "nothing was changed, the exporter has forgotten or lost them"
+        )
+        _log.warning("%s", message)
+        collected.replace_findings(
+            self.connection,
+            self.source_key,
+            self.hour,
+            self.run_id,
+            {
+                ("history_shrunk", "snapshots"): {
+                    "message": message,
+                    "expected": len(stored_instants),
+                    "actual": len(instants),
+                }
+            },
+            ["history_shrunk"],
+        )
+        row = collected.source_hour_counts(self.connection, self.source_key, self.hour)
+        collected.advance_checkpoint(self.connection, self.source_key, self.hour)
+        return CollectResult(
+            source_id=self.source.source_id,
+            hour=self.hour,
+            outcome="history_shrunk",
+            facts_written=0,
+            **row,
+        )

@@ -1,0 +1,133 @@
+"""Cutting, keys, digests and manifests (delivery contract, path and limits)."""
+
+import hashlib
+import json
+
+import pytest
+from billing_rows import HOUR
+
+from billing_etl.batches import (
+    Batch,
+    Event,
+    ManifestEntry,
+    ObjectKeys,
+    compress,
+    cut,
+    decompress,
+    digest_of_ids,
+    manifest,
+)
+from billing_etl.errors import UsageError
+
+TEN_BYTES = b"123456789\n"
+
+
+def events(*lines: bytes) -> list[Event]:
+    return [
+        Event(line, f"id-{number}", number, HOUR.first_minute + 59 - number)
+        for number, line in enumerate(lines, start=1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "max_events", "max_bytes", "sizes"),
+    [
+        pytest.param([], 50, 100, [], id="nothing"),
+        pytest.param([TEN_BYTES] * 5, 2, 100, [20, 20, 10], id="by events"),
+        pytest.param([TEN_BYTES] * 5, 50, 30, [30, 20], id="by bytes, limit included"),
+        pytest.param([TEN_BYTES] * 3, 50, 29, [20, 10], id="by bytes, one byte short"),
+        pytest.param(
+            [TEN_BYTES, b"x" * 99 + b"\n", TEN_BYTES], 50, 30, [10, 100, 10], id="oversized alone"
+        ),
+        pytest.param([b"x" * 99 + b"\n"], 50, 30, [100], id="oversized first"),
+    ],
+)
+def test_cut(lines: list[bytes], max_events: int, max_bytes: int, sizes: list[int]) -> None:
+    batches = list(cut(events(*lines), max_events, max_bytes))
+    assert [len(batch.payload) for batch in batches] == sizes
+    assert b"".join(batch.payload for batch in batches) == b"".join(lines)
+
+
+def test_a_batch_knows_its_events() -> None:
+    (batch,) = cut(events(TEN_BYTES, TEN_BYTES), 50, 100)
+    assert (batch.events, batch.usage) == (2, 3)
+    assert batch.first_minute == HOUR.first_minute + 57
+    assert batch.event_ids_sha256 == hashlib.sha256(b"id-1\nid-2\n").digest()
+    assert batch.sha256 == hashlib.sha256(TEN_BYTES * 2).digest()
+
+
+BATCH = Batch(TEN_BYTES, 1, 1, HOUR.first_minute + 7, digest_of_ids(["id-1"]))
+
+
+def test_keys_are_hourly_partitions_by_event_time() -> None:
+    digest = hashlib.sha256(TEN_BYTES).hexdigest()[:12]
+    keys = ObjectKeys("/billing/")
+    assert keys.batch("traffic_bytes", HOUR, 2, 13, BATCH) == (
+        f"billing/traffic_bytes/2026/04/08/12/002-00013-{digest}.jsonl"
+    )
+    assert keys.manifest("traffic_bytes", HOUR, 2) == (
+        "billing/traffic_bytes/2026/04/08/12/_manifest-2.json"
+    )
+
+
+def test_keys_without_a_prefix_start_at_the_event_type() -> None:
+    assert ObjectKeys().directory("traffic_bytes", HOUR) == "traffic_bytes/2026/04/08/12/"
+
+
+def test_the_original_contract_is_a_template() -> None:
+    keys = ObjectKeys(template="{event_type}/{year}/{month}/{day}/{hour}/{minute}/{uuid}.jsonl")
+    key = keys.batch("traffic_bytes", HOUR, 1, 1, BATCH)
+    assert key.startswith("traffic_bytes/2026/04/08/12/07/")
+    assert len(key.rsplit("/", 1)[1]) == len("00000000-0000-0000-0000-000000000000.jsonl")
+    assert key == keys.batch("traffic_bytes", HOUR, 1, 1, BATCH)
+    assert key != keys.batch("traffic_bytes", HOUR, 1, 2, BATCH)
+    assert keys.manifest("traffic_bytes", HOUR, 1) == (
+        "traffic_bytes/2026/04/08/12/_manifest-1.json"
+    )
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{event_type}/{year}/{month}/{day}/{hour}/events.jsonl",
+        "{event_type}/{year}/{month}/{day}/{batch}.jsonl",
+        "{event_type}/{year}/{month}/{day}/{batch}/{hour}.jsonl",
+        "{event_type}/{year}/{month}/{day}/{hour}/{node}/{batch}.jsonl",
+        "",
+    ],
+)
+def test_a_template_that_would_mix_hours_or_batches_is_refused(template: str) -> None:
+    with pytest.raises(UsageError, match="object key template: expected a path such as"):
+        ObjectKeys(template=template)
+
+
+def test_stored_payload_is_the_same_bytes_each_time() -> None:
+    assert compress(TEN_BYTES) == compress(TEN_BYTES)
+    assert compress(TEN_BYTES)[4:8] == bytes(4)  # no time stamp
+    assert decompress(compress(TEN_BYTES)) == TEN_BYTES
+
+
+def test_manifest_names_all_batches_totals_and_open_sources() -> None:
+    entries = [
+        ManifestEntry("b", "k1", sealing=1, events=2, usage=10, bytes=20, sha256="aa"),
+        ManifestEntry("b", "k2", sealing=2, events=1, usage=-3, bytes=10, sha256="bb"),
+    ]
+    document = manifest("traffic_bytes", HOUR, 2, entries, ["jp-1"])
+    assert json.loads(document) == {
+        "event_type": "traffic_bytes",
+        "hour": "2026-04-08T12:00:00Z",
+        "sealing": 2,
+        "open_sources": ["jp-1"],
+        "totals": {"batches": 2, "events": 3, "usage": 7, "bytes": 30},
+        "batches": [
+            {
+                "bucket": "b", "key": "k1", "sealing": 1, "events": 2, "usage": 10, "bytes": 20,
+                "sha256": "aa",
+            },
+            {
+                "bucket": "b", "key": "k2", "sealing": 2, "events": 1, "usage": -3, "bytes": 10,
+                "sha256": "bb",
+            },
+        ],
+    }  # fmt: skip
+    assert document == manifest("traffic_bytes", HOUR, 2, entries, ["jp-1"])
