@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, Self, TypeAlias
 
 import httpx
@@ -287,11 +287,8 @@ def _is_healthy(about: dict[str, str | None], since: datetime) -> bool:
 
 
 def _dag_run(run: dict[str, Any]) -> DagRun:
-    hour = None
-    if run["logical_date"] is not None:
-        logical_date = datetime.fromisoformat(run["logical_date"])
-        hour = Hour.of(logical_date)
-        hour = hour if hour.start == logical_date else None
+    date = None if run["run_type"] == "manual" else run["logical_date"]
+    hour = None if date is None else Hour.of(datetime.fromisoformat(date))
     return DagRun(run["dag_run_id"], run["state"], hour)
 
 

@@ -2,11 +2,15 @@
 
 import random
 import time
+from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import pytest
-from oracle.oracle import Result
+from oracle.oracle import Result, Series
 from oracle.worlds import random_world
+
+from billing_etl.hours import format_instant_ns
 from pipeline.world_harness import (
     Found,
     adapted,
@@ -15,8 +19,6 @@ from pipeline.world_harness import (
     run_in_random_order,
     served,
 )
-
-from billing_etl.hours import format_instant_ns
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -58,7 +60,7 @@ def assert_collected(result: Result, found: Found) -> None:
     }
     assert found.resets == resets
     gaps = {
-        ((*gap.subject, "", "")[:5] + (gap.from_ns, gap.to_ns, gap.bytes))
+        (*(*gap.subject, "", "")[:5], gap.from_ns, gap.to_ns, gap.bytes)
         for hour in result.hours.values()
         for gap in hour.gaps
     }
@@ -86,7 +88,7 @@ def assert_collected(result: Result, found: Found) -> None:
             finding.kind,
             f"{finding.subject.env}/{finding.subject.node_id}"
             if finding.kind == "clock_ahead"
-            else f"{format_instant_ns(finding.instant_ns)} series {ids[finding.subject]}",
+            else f"{format_instant_ns(finding.instant_ns)} series {ids[cast(Series, finding.subject)]}",
         )
         for (source_id, hour), source_hour in result.hours.items()
         for finding in source_hour.findings
@@ -100,7 +102,8 @@ def assert_billed(result: Result, found: Found) -> None:
         for key, rating in result.bill.ratings.items()
     }
     assert found.ratings == ratings
+    nothing = (Fraction(0), 0)
     # An account-hour whose usage moved away keeps entries that sum to zero (R5).
-    net = {key: value for key, value in found.ledger.items() if value != (0, 0)}
-    assert net == {k: v for k, v in result.bill.ledger.items() if v != (0, 0)}
+    net = {key: value for key, value in found.ledger.items() if value != nothing}
+    assert net == {k: v for k, v in result.bill.ledger.items() if v != nothing}
     assert {k: found.balances[k] for k in result.bill.balance} == result.bill.balance

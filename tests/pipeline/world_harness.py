@@ -4,11 +4,9 @@ import json
 import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import psycopg
 from oracle.oracle import Result, Series, audit
@@ -182,9 +180,8 @@ class Found:
                     " from billing_core.counter_resets"
                 )
             }
-            self.gaps = {
-                row
-                for row in connection.execute(
+            self.gaps = set(
+                connection.execute(
                     "select o.source_id, n.env, n.node_id, coalesce(a.account_uuid::text, ''),"
                     " coalesce(s.inbound_tag, ''), from_ns, until_ns, quantity"
                     " from billing_core.usage_gaps g join billing_core.nodes n using (node_key)"
@@ -192,23 +189,22 @@ class Found:
                     " left join billing_core.series s on s.series_id = g.series_id"
                     " left join billing_core.accounts a using (account_key)"
                 )
-            }
-            self.findings = {
-                row
-                for row in connection.execute(
+            )
+            self.findings = set(
+                connection.execute(
                     "select o.source_id, f.hour, f.kind, f.subject from billing_core.findings f"
                     " join billing_core.sources o using (source_key) where f.closed_at is null"
                 )
-            }
+            )
             self.coverage = {
                 (row[0], row[1]): row[2:]
                 for row in connection.execute(
-                    "select o.source_id, h.hour, state, expected_snapshots, snapshots, samples, used,"
-                    " duplicates, baselines, quarantined from billing_core.source_hours h"
+                    "select o.source_id, h.hour, state, expected_snapshots, snapshots, samples,"
+                    " used, duplicates, baselines, quarantined from billing_core.source_hours h"
                     " join billing_core.sources o using (source_key)"
                 )
             }
-            self.checkpoints = dict(
+            self.checkpoints: dict[str, int | None] = dict(
                 connection.execute("select source_id, checkpoint_hour from billing_core.sources")
             )
             self.ratings = {
@@ -237,4 +233,4 @@ class Found:
             }
 
 
-__all__ = ["Found", "adapted", "engine_of", "expected", "replace", "run_in_random_order", "served"]
+__all__ = ["Found", "adapted", "engine_of", "expected", "run_in_random_order", "served"]
