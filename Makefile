@@ -50,4 +50,5 @@ lock: install ## compiles requirements.in into requirements.txt
 	mv requirements.txt.new requirements.txt
 
 clean: ## removes the environment, the embedded services' data and caches
+	-@test ! -x $(BIN)/python || $(BIN)/python -m billing_etl.local.postgres .data/postgres
 	rm -rf $(VENV) .data .mypy_cache .ruff_cache .pytest_cache *.egg-info

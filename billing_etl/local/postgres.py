@@ -10,6 +10,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -378,3 +379,7 @@ def _last_line(text: str) -> str:
 
 def _line(error: psycopg.Error) -> str:
     return _last_line(str(error))
+
+
+if __name__ == "__main__":  # `make clean`: the data of a server may live beside the checkout
+    EmbeddedPostgres(Path(sys.argv[1])).remove()

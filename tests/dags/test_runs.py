@@ -130,7 +130,10 @@ def test_a_failing_source_blocks_no_other_and_its_hour_stays_open(
     }
     assert sum(bytes_by_minute(query).values()) == 170
     assert ledger(query) == [("traffic_charge", 70, 140)]
-    assert query("select source_id from billing.source_hours") == [("jp-1",)]
+    assert query("select source_id, state from billing.source_hours order by 1") == [
+        ("jp-1", "complete"),
+        ("us-1", "partial"),
+    ]
     ((error,),) = query("select last_error from billing.source_status where source_id = 'us-1'")
     assert "401" in error
     assert "not-the-token" not in error

@@ -88,7 +88,8 @@ def assert_collected(result: Result, found: Found) -> None:
             finding.kind,
             f"{finding.subject.env}/{finding.subject.node_id}"
             if finding.kind == "clock_ahead"
-            else f"{format_instant_ns(finding.instant_ns)} series {ids[cast(Series, finding.subject)]}",
+            else f"{format_instant_ns(finding.instant_ns)}"
+            f" series {ids[cast(Series, finding.subject)]}",
         )
         for (source_id, hour), source_hour in result.hours.items()
         for finding in source_hour.findings
