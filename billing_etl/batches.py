@@ -16,13 +16,12 @@ import msgspec
 from billing_etl.errors import UsageError
 from billing_etl.hours import Hour, minute_start
 
-DEFAULT_KEY_TEMPLATE: Final = "{event_type}/{year}/{month}/{day}/{hour}/{batch}.jsonl"
-
 _BATCH_NAMESPACE: Final = uuid.UUID("0d4f4f0e-6a57-5f0c-8a53-92f1c7b1d6ce")
 _FIELD: Final = re.compile(r"\{(\w+)\}")
 _HOUR_FIELDS: Final = frozenset({"event_type", "year", "month", "day", "hour"})
 _BATCH_FIELDS: Final = frozenset({"minute", "batch", "uuid"})
 # The spool is written once and rarely read: speed counts for more than the last tenth of size.
+DEFAULT_PATH_TEMPLATE: Final = "{event_type}/{year}/{month}/{day}/{hour}/{batch}.jsonl"
 _GZIP_LEVEL: Final = 3
 
 
@@ -113,7 +112,7 @@ class ObjectKeys:
     """
 
     prefix: str = ""
-    template: str = DEFAULT_KEY_TEMPLATE
+    template: str = DEFAULT_PATH_TEMPLATE
 
     def __post_init__(self) -> None:
         in_directory = set(_FIELD.findall(self._directory_template))
@@ -125,8 +124,8 @@ class ObjectKeys:
         )
         if not is_usable:
             raise UsageError(
-                f"object key template: expected a path such as {DEFAULT_KEY_TEMPLATE}, with event "
-                "type, year, month, day and hour as directories and {batch} or {uuid} after "
+                f"BILLING_S3_PATH_TEMPLATE: expected a path such as {DEFAULT_PATH_TEMPLATE}, with "
+                "event type, year, month, day and hour as directories and {batch} or {uuid} after "
                 f"them, got {self.template}"
             )
 

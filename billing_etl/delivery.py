@@ -22,7 +22,6 @@ from billing_etl.errors import (
 )
 from billing_etl.settings import Settings
 
-CONCURRENCY: Final = 8
 EVENTS_CONTENT_TYPE: Final = "application/x-ndjson"
 MANIFEST_CONTENT_TYPE: Final = "application/json"
 
@@ -185,7 +184,7 @@ def object_store_from(settings: Settings) -> ObjectStore:
     if not settings.s3_enabled:
         raise TerminalError("delivery: BILLING_S3_ENABLED is off, no object store is used")
     config = Config(
-        max_pool_connections=CONCURRENCY,
+        max_pool_connections=settings.s3_concurrency,
         connect_timeout=5,
         read_timeout=60,
         retries={"mode": "standard", "total_max_attempts": 4},

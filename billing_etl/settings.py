@@ -38,7 +38,9 @@ SETTINGS: Final[dict[str, str]] = {
     "BILLING_S3_BUCKET": "bucket to deliver to",
     "BILLING_ENV": "dev, test or prod: names the bucket when BILLING_S3_BUCKET is not set",
     "BILLING_S3_PREFIX": "key prefix inside the bucket",
+    "BILLING_S3_PATH_TEMPLATE": "path of an object below the prefix",
     "BILLING_S3_ENDPOINT_URL": "address of an S3 server other than AWS",
+    "BILLING_S3_CONCURRENCY": "requests to S3 at the same time",
     "BILLING_S3_MAX_EVENTS": "most events per object",
     "BILLING_S3_MAX_BYTES": "most bytes per object",
     "BILLING_EVENT_TYPES": "comma-separated event types to export; not set: all, empty: none",
@@ -160,6 +162,8 @@ class Settings:
     s3_bucket: str | None = None
     s3_prefix: str = ""
     s3_endpoint_url: str | None = None
+    s3_path_template: str | None = None
+    s3_concurrency: int = 8
     s3_max_events: int = 50
     s3_max_bytes: int = 2_097_152
     event_types: frozenset[str] | None = None
@@ -205,6 +209,8 @@ class Settings:
             s3_bucket=_bucket(env, s3_enabled),
             s3_prefix=env.get("BILLING_S3_PREFIX", "").strip("/"),
             s3_endpoint_url=_endpoint_url(env),
+            s3_path_template=env.get("BILLING_S3_PATH_TEMPLATE") or None,
+            s3_concurrency=_whole_number(env, "BILLING_S3_CONCURRENCY", 8, minimum=1, maximum=256),
             s3_max_events=_whole_number(
                 env, "BILLING_S3_MAX_EVENTS", 50, minimum=1, maximum=1_000_000
             ),

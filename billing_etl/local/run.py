@@ -48,7 +48,12 @@ _LINE: Final = ("collect_and_rate", "export_hourly", "reconcile")
 _RETENTION_HOURS: Final = 72
 _RUN_SECONDS: Final = 600.0
 _WIDTH_WITHOUT_TERMINAL: Final = 170
-_S3_SETTINGS: Final = ("BILLING_S3_ENDPOINT_URL", "BILLING_S3_ENABLED", "BILLING_S3_BUCKET")
+_S3_SETTINGS: Final = (
+    "BILLING_S3_ENDPOINT_URL",
+    "BILLING_S3_ENABLED",
+    "BILLING_S3_BUCKET",
+    "BILLING_ENV",
+)
 _EXAMPLE_QUERY: Final = "select * from billing.usage_days"
 _DEMO_PRICES: Final = {"PRICE_PER_BYTE": "0.00000002", "INITIAL_INCLUDED_QUOTA_BYTES": "50000000"}
 
@@ -87,15 +92,17 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     for name in ("httpx", "httpcore", "botocore"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    signal.signal(signal.SIGTERM, _interrupt)
+    # Said outright for Ctrl-C too: a shell starts background commands with it switched off.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
     try:
         with _locked(PROJECT / ".data") as data, ExitStack() as stack:
             return run_line(Line(data, dict(os.environ), stack), once=once)
     except UsageError as error:
-        _console.print(f"make run: {error}", markup=False)
+        _console.print(f"make run: {error}", markup=False, soft_wrap=True)
         return 2
     except BillingError as error:
-        _console.print(f"make run: {error}", markup=False)
+        _console.print(f"make run: {error}", markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         _console.print("stopped; everything that was started has ended")

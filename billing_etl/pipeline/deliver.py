@@ -13,6 +13,7 @@ from itertools import groupby
 from typing import Any, Literal, TypeAlias
 
 from billing_etl.batches import (
+    DEFAULT_PATH_TEMPLATE,
     Batch,
     Event,
     ManifestEntry,
@@ -24,7 +25,6 @@ from billing_etl.batches import (
     manifest,
 )
 from billing_etl.delivery import (
-    CONCURRENCY,
     EVENTS_CONTENT_TYPE,
     MANIFEST_CONTENT_TYPE,
     ObjectStore,
@@ -127,7 +127,7 @@ def deliver_hours(
             results = [_off(connection, hour, meter, reason) for hour in hours for meter in meters]
             run.counts = _counts(results)
             return results
-        with ThreadPoolExecutor(CONCURRENCY, "deliver") as pool:
+        with ThreadPoolExecutor(settings.s3_concurrency, "deliver") as pool:
             delivery = _Delivery(
                 settings,
                 connection,
@@ -235,6 +235,15 @@ def _deliver(delivery: _Delivery, hour: Hour, meter: Meter) -> DeliverResult:
 # --- sealing ---------------------------------------------------------------------------------
 
 
+def object_keys(settings: Settings) -> ObjectKeys:
+    """Where objects lie, as configured.
+
+    Raises:
+        UsageError: the path template does not give every hour and batch a place of its own.
+    """
+    return ObjectKeys(settings.s3_prefix, settings.s3_path_template or DEFAULT_PATH_TEMPLATE)
+
+
 def what_waits(connection: Connection, settings: Settings, hour: Hour, now: datetime) -> str:
     """What an hour still waits for before it is sealed; empty when it is ready ("When")."""
     if now < hour.end:
@@ -268,7 +277,7 @@ def _seal(delivery: _Delivery, hour: Hour, meter: Meter) -> bool:
     events = (_event(envelope, change) for change in changes)
     batches = cut(events, settings.s3_max_events, settings.s3_max_bytes)
     sealing = state.sealings + 1
-    keys = ObjectKeys(settings.s3_prefix)
+    keys = object_keys(settings)
     ordinal = 0
     for ordinal, batch in enumerate(batches, start=1):
         key = keys.batch(meter.event_type, hour, sealing, ordinal, batch)
@@ -343,7 +352,7 @@ def _send_together(delivery: _Delivery, batches: list[PendingBatch]) -> list[Pen
     under_way: dict[Future[None], PendingBatch] = {}
     errors: list[BaseException] = []
     for batch in batches:
-        if len(under_way) >= CONCURRENCY:
+        if len(under_way) >= delivery.settings.s3_concurrency:
             errors += _settle(delivery, under_way)
         if errors:
             break

@@ -192,14 +192,14 @@ def _publishing(
         ratings.lock_rating(connection)
         try:
             published = prices.publish(connection, file.versions, run_id)
+            published += prices.add_plan_members(
+                connection, file.plan_members, engine.settings.initial_balance, run_id
+            )
         except psycopg.errors.UniqueViolation as error:
             detail = (error.diag.message_detail or "").rstrip(".")
             raise UsageError(
-                f"price: published versions are immutable; publish another name or date ({detail})"
+                f"price: what is published is immutable; publish another name or date ({detail})"
             ) from None
-        published += prices.add_plan_members(
-            connection, file.plan_members, engine.settings.initial_balance, run_id
-        )
         published += prices.add_source_regions(connection, file.source_regions)
         rating = rate_in(connection, engine, None, "prices changed", run_id)
         yield connection, PriceChange(published, rating, prices.amounts_of_run(connection, run_id))

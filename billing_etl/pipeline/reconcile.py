@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from billing_etl.delivery import CONCURRENCY, object_store_from
+from billing_etl.delivery import object_store_from
 from billing_etl.errors import BillingError
 from billing_etl.hours import Hour, HourRange
 from billing_etl.pipeline.checks import CHECKS, Check, Inspection
@@ -50,7 +50,7 @@ def reconcile_hours(
     with (
         engine.run("reconcile", hours) as run,
         engine.connect() as connection,
-        ThreadPoolExecutor(CONCURRENCY, "reconcile") as pool,
+        ThreadPoolExecutor(settings.s3_concurrency, "reconcile") as pool,
     ):
         connection.autocommit = True
         inspection = Inspection(

@@ -62,14 +62,19 @@ def register_source(connection: Connection, source: Source) -> int:
     )
     (source_key, now_hour) = one_row(
         connection,
-        "select source_key, (extract(epoch from now()) / 3600)::int from billing_core.sources"
+        "select source_key, floor(extract(epoch from now()) / 3600)::int from billing_core.sources"
         " where source_id = %(source_id)s",
         {"source_id": source.source_id},
     )
-    connection.execute(
+    dated = connection.execute(
         sql("collect/register_region").encode(),
         {"source_id": source.source_id, "region": source.region, "now_hour": now_hour},
     )
+    if dated.rowcount:
+        connection.execute(
+            sql("price/mark_source_stale").encode(),
+            {"source_id": source.source_id, "from_hour": now_hour},
+        )
     return int(source_key)
 
 

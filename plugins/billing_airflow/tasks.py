@@ -125,12 +125,13 @@ def wait_until_ready(delivery: bool) -> bool:
 
     The runs of all DAGs begin at the full hour; what comes later in the line waits here for what
     comes before. It ends skipped after twenty minutes: what is there is then done all the same,
-    and the next run takes up the rest. Hours named by Params are not waited for.
+    and the next run takes up the rest. Backfills and triggered runs do not wait: someone asked for
+    their hours as they are.
     """
     context = get_current_context()
+    if context["dag_run"].run_type != "scheduled":
+        return True
     with task_engine() as engine:
-        if param_hours(context):
-            return True
         reason = waits_for(engine, interval_hours(context), delivery=delivery)
     _log.info("%s", reason or "ready")
     return not reason

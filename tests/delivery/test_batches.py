@@ -97,7 +97,7 @@ def test_the_original_contract_is_a_template() -> None:
     ],
 )
 def test_a_template_that_would_mix_hours_or_batches_is_refused(template: str) -> None:
-    with pytest.raises(UsageError, match="object key template: expected a path such as"):
+    with pytest.raises(UsageError, match="BILLING_S3_PATH_TEMPLATE: expected a path such as"):
         ObjectKeys(template=template)
 
 

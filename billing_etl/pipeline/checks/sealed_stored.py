@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from billing_etl.batches import ManifestEntry, ObjectKeys, decompress, digest_of_ids
+from billing_etl.batches import ManifestEntry, decompress, digest_of_ids
 from billing_etl.delivery import (
     EVENTS_CONTENT_TYPE,
     MANIFEST_CONTENT_TYPE,
@@ -22,6 +22,7 @@ from billing_etl.errors import TerminalError
 from billing_etl.events import BillingEvent
 from billing_etl.hours import Hour
 from billing_etl.pipeline.checks.inspection import Check, Inspection
+from billing_etl.pipeline.deliver import object_keys
 from billing_etl.reconciliation import Difference, Examination, total
 from billing_etl.store import deliveries, reconciliations
 from billing_etl.store.reconciliations import SealedBatch
@@ -89,7 +90,7 @@ def _listed(inspection: Inspection, hour: Hour) -> set[tuple[str, str]]:
     """Every object in the directories of the hour, in the configured bucket."""
     assert inspection.objects is not None
     bucket = configured_bucket(inspection.settings)
-    keys = ObjectKeys(inspection.settings.s3_prefix)
+    keys = object_keys(inspection.settings)
     return {
         (bucket, key)
         for meter in inspection.meters

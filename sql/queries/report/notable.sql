@@ -1,4 +1,4 @@
--- Purpose: resets, gaps, quarantine and findings. Grain: hour, source and kind. Parameters: start, end.
+-- Purpose: resets, gaps, births, quarantine and findings. Grain: hour, source and kind. Parameters: start, end.
 select hour, source_id, what, count(*) as cases, sum(total_bytes)::bigint as total_bytes, meaning
 from (
     select hour, source_id, reset_class as what, total_bytes,
@@ -13,6 +13,14 @@ from (
     union all
     select hour, source_id, 'quarantine: ' || reason, 0, 'put aside, not billed; the rest of the snapshot is'
     from billing.quarantine
+    union all
+    select to_timestamp(c.hour * 3600.0), o.source_id, 'born',
+           c.first_uplink + c.first_downlink, 'appeared on a known node: its whole total is usage'
+    from billing_core.closings c
+    join billing_core.series s using (series_id)
+    join billing_core.nodes n using (node_key)
+    join billing_core.sources o using (source_key)
+    where c.first_kind = 3 and not c.provisional
     union all
     select hour, source_id, 'finding: ' || kind, 0, 'see billing-etl findings list'
     from billing.findings where closed_at is null
