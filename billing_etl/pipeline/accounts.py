@@ -26,8 +26,8 @@ class Credit:
         return {
             "entry_id": self.entry_id,
             "account_uuid": self.account_uuid,
-            "amount": str(self.amount),
-            "balance_after": str(self.balance_after),
+            "amount": f"{self.amount:f}",
+            "balance_after": f"{self.balance_after:f}",
         }
 
 

@@ -79,7 +79,7 @@ class PriceChange:
             "published": self.published,
             "rating": self.rating.as_dict(),
             "accounts": [
-                {"account_uuid": account, "amount": str(amount)}
+                {"account_uuid": account, "amount": f"{amount:f}"}
                 for account, amount in self.accounts
             ],
         }
@@ -214,15 +214,15 @@ def list_prices(engine: Engine) -> list[dict[str, Any]]:
                 "scope": version.scope,
                 "scope_key": version.scope_key,
                 "from": minute_start(version.from_minute).strftime("%Y-%m-%dT%H:%M:%SZ"),
-                "price_per_byte": str(version.price_per_unit),
+                "price_per_byte": f"{version.price_per_unit:f}",
                 "included_quota_bytes": version.included_quota,
-                "region_multipliers": {k: str(v) for k, v in version.region_multipliers.items()},
-                "line_multipliers": {k: str(v) for k, v in version.line_multipliers.items()},
+                "region_multipliers": {k: f"{v:f}" for k, v in version.region_multipliers.items()},
+                "line_multipliers": {k: f"{v:f}" for k, v in version.line_multipliers.items()},
                 "peak": {
                     "time_zone": version.peak_time_zone,
                     "hours": list(version.peak_hours),
-                    "multiplier": str(version.peak_multiplier),
-                    "offpeak_multiplier": str(version.offpeak_multiplier),
+                    "multiplier": f"{version.peak_multiplier:f}",
+                    "offpeak_multiplier": f"{version.offpeak_multiplier:f}",
                 },
             }
             for version in ratings.price_versions(connection)

@@ -31,7 +31,7 @@ class RateResult:
     amount: Decimal
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"amount": str(self.amount)}
+        return asdict(self) | {"amount": f"{self.amount:f}"}
 
 
 def rate_hours(engine: Engine, hours: HourRange) -> RateResult:
