@@ -20,6 +20,9 @@ NS_PER_MINUTE: Final = 60 * NS_PER_SECOND
 NS_PER_HOUR: Final = 60 * NS_PER_MINUTE
 MINUTES_PER_HOUR: Final = 60
 
+# A thousand years: minutes stay within int4, instants may then still be moved by days.
+_END_OF_HOURS: Final = 1000 * 365 * 24
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _HOUR_LABEL: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}")
 _INSTANT: Final = re.compile(
@@ -112,7 +115,10 @@ def parse_hour(text: str) -> Hour:
         raise UsageError(f"hours: {expected}, got {text!r}") from None
     if instant_ns % NS_PER_HOUR:
         raise UsageError(f"hours: {expected}, got {text!r}, which is not on a whole hour")
-    return Hour(instant_ns // NS_PER_HOUR)
+    index = instant_ns // NS_PER_HOUR
+    if not 0 <= index < _END_OF_HOURS:
+        raise UsageError(f"hours: expected an hour between 1970 and 2970, got {text!r}")
+    return Hour(index)
 
 
 def parse_instant_ns(text: str) -> int:

@@ -83,6 +83,10 @@ class _Dated:
         position = bisect_right(self.minutes, minute)
         return self.values[position - 1] if position else None
 
+    def changes(self, first: int, last: int) -> bool:
+        """Whether a value begins after the first minute and not after the last one."""
+        return bisect_right(self.minutes, first) < bisect_right(self.minutes, last)
+
 
 class PriceBook:
     """Looks prices and quotas up by account, then plan, then default (R2, R3)."""
@@ -113,10 +117,10 @@ class PriceBook:
 
     def versions_for(self, account_uuid: str, minute: int) -> list[PriceVersion]:
         """The versions in force for an account at a minute, narrowest scope first."""
-        plan = self._plans[account_uuid].at(minute) if account_uuid in self._plans else None
+        plan = self._plan(account_uuid, minute)
         keys = [("account", account_uuid), ("default", "")]
         if plan:
-            keys.insert(1, ("plan", str(plan)))
+            keys.insert(1, ("plan", plan))
         found = (self._scopes[key].at(minute) for key in keys if key in self._scopes)
         return [version for version in found if isinstance(version, PriceVersion)]
 
@@ -154,13 +158,25 @@ class PriceBook:
     def changes_within(self, account_uuid: str, source_id: str, hour: Hour) -> bool:
         """Whether a fact's rate can depend on the minute within the hour."""
         first, last = hour.first_minute, hour.first_minute + 59
-        if self.versions_for(account_uuid, first) != self.versions_for(account_uuid, last):
+        in_force = self.versions_for(account_uuid, first)
+        dated = [
+            self._plans.get(account_uuid),
+            self._regions.get(source_id),
+            # A version of a scope that had none before is found here, too.
+            self._scopes.get(("account", account_uuid)),
+            self._scopes.get(("default", "")),
+            self._scopes.get(("plan", self._plan(account_uuid, first))),
+        ]
+        if any(entry.changes(first, last) for entry in dated if entry is not None):
             return True
-        version = next(iter(self.versions_for(account_uuid, first)), None)
-        if version is not None and _local_hour(version, first) != _local_hour(version, last):
-            return bool(version.peak_hours)
-        regions = self._regions.get(source_id)
-        return regions is not None and regions.at(first) != regions.at(last)
+        return any(
+            version.peak_hours and _local_hour(version, first) != _local_hour(version, last)
+            for version in in_force
+        )
+
+    def _plan(self, account_uuid: str, minute: int) -> str:
+        members = self._plans.get(account_uuid)
+        return str(members.at(minute) or "") if members else ""
 
 
 def _local_hour(version: PriceVersion, minute: int) -> int:

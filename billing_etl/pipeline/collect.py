@@ -56,7 +56,7 @@ def collect_hours(
                 try:
                     results.append(collect_hour(engine, source, hour, run.run_id))
                 except BillingError as error:
-                    _log.error("%s", error)
+                    _log.info("%s", error)
                     failures.append((source.source_id, hour, str(error)))
         run.counts.update(CollectSummary(results, failures).as_dict())
     return CollectSummary(results, failures)
@@ -99,8 +99,16 @@ def collect_hour(
             connection.commit()
             served = fetch_hour(source, hour, contexts)
             return HourWriter(connection, engine, source, source_key, hour, run_id).write(served)
-    except BillingError as error:
+    except BillingError as caught:
+        error = _naming(caught, source, hour)
         # The error itself matters more than noting it: the database may be what failed.
         with suppress(BillingError), engine.connect() as connection:
             note_failure(connection, source.source_id, hour, run_id, str(error))
-        raise
+        raise error from caught
+
+
+def _naming(error: BillingError, source: Source, hour: Hour) -> BillingError:
+    """The error with source and hour in its message; the database knows neither."""
+    if source.source_id in str(error):
+        return error
+    return type(error)(f"source {source.source_id}, hour {hour}: {error}")

@@ -1,5 +1,6 @@
 """The price book: publishing dated versions, and what one would change before it does (R2)."""
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -95,6 +96,8 @@ def read_price_file(path: Path) -> PriceFile:
         parsed = msgspec.json.decode(path.read_bytes(), type=_PriceFile)
     except (OSError, msgspec.MsgspecError) as error:
         raise UsageError(f"price file {path}: {error}") from None
+    for member in parsed.plan_members:
+        _check_uuid(f"price file {path}, plan_members", member.account_uuid)
     return PriceFile(
         versions=[_version(path, entry) for entry in parsed.versions],
         plan_members=[
@@ -120,6 +123,13 @@ def _version(path: Path, entry: _Version) -> Version:
             f"{where}: expected a scope_key for scope plan or account and none for default, "
             f"got scope {entry.scope!r} with scope_key {entry.scope_key!r}"
         )
+    if entry.scope == "account":
+        _check_uuid(where, entry.scope_key)
+    if entry.included_quota_bytes is not None and not 0 <= entry.included_quota_bytes < 2**63:
+        raise UsageError(
+            f"{where}: expected included_quota_bytes from 0 to 2^63-1, "
+            f"got {entry.included_quota_bytes}"
+        )
     if any(not 0 <= hour <= 23 for hour in peak.hours):
         raise UsageError(f"{where}: expected peak hours from 0 to 23, got {peak.hours}")
     try:
@@ -140,6 +150,13 @@ def _version(path: Path, entry: _Version) -> Version:
         peak_time_zone=peak.time_zone,
         peak_hours=sorted(set(peak.hours)),
     )
+
+
+def _check_uuid(where: str, text: str) -> None:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        raise UsageError(f"{where}: expected an account uuid, got {text!r}") from None
 
 
 def _minute(path: Path, text: str | None) -> int:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
-from billing_etl.errors import BillingError, RetryableError, TerminalError
+from billing_etl.errors import BillingError, RetryableError, TerminalError, UsageError
 
 Connection: TypeAlias = psycopg.Connection[TupleRow]
 
@@ -34,9 +35,11 @@ def connect(database_url: str, application_name: str = "billing_etl") -> Iterato
     """Opens a connection in UTC with bounded lock waits; commits on success, else rolls back.
 
     Raises:
+        UsageError: the address cannot be read.
         RetryableError: the server cannot be reached, or the connection was lost meanwhile.
         TerminalError: the server refuses: wrong login, full disk, a constraint that held bad data.
     """
+    _check_address(database_url)
     try:
         with psycopg.connect(
             database_url,
@@ -47,6 +50,19 @@ def connect(database_url: str, application_name: str = "billing_etl") -> Iterato
             yield connection
     except psycopg.Error as error:
         raise database_error(error) from error
+
+
+def _check_address(database_url: str) -> None:
+    """Refuses an address that cannot be read; what libpq says of it would show the password."""
+    try:
+        ports = str(conninfo_to_dict(database_url).get("port") or "").split(",")
+    except psycopg.ProgrammingError:
+        ports = ["unreadable"]
+    if any(port and not port.isdigit() for port in ports):
+        raise UsageError(
+            "DATABASE_URL: expected an address such as postgresql://user@host:5432/billing, got "
+            "one that cannot be read; check its port, its parameters and escaped characters"
+        )
 
 
 def database_error(error: psycopg.Error) -> BillingError:

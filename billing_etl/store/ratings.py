@@ -110,7 +110,9 @@ def seed(connection: Connection, settings: Settings, run_id: int) -> None:
                 "insert into billing_core.seeded_settings (name, value) values (%s, %s)",
                 (name, str(value)),
             )
-    (versions,) = one_row(connection, "select count(*) from billing_core.price_versions", {})
+    (versions,) = one_row(
+        connection, "select count(*) from billing_core.price_versions where scope = 'default'", {}
+    )
     if versions:
         return
     if settings.price_per_byte is None:

@@ -230,7 +230,8 @@ def facts(line: Line) -> list[Fact]:
         for row in line.rows(
             "select f.minute, a.account_uuid::text, s.inbound_tag, n.node_id, f.uplink_quantity,"
             " f.downlink_quantity, f.spans_minutes, f.is_reset from billing_core.facts f"
-            " join billing_core.series s using (series_id) join billing_core.nodes n using (node_key)"
+            " join billing_core.series s using (series_id)"
+            " join billing_core.nodes n using (node_key)"
             " join billing_core.accounts a using (account_key) order by f.minute, 2, 3, 4"
         )
     ]

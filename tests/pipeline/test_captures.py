@@ -6,12 +6,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]
 import pytest
-from pipeline.audited import assert_as_audited, by_minute
-from pipeline.harness import JSON, Line, facts, usage
 
 from billing_etl.local.exporter_server import FLAVOURS, Flavour
+from pipeline.audited import assert_as_audited, by_minute
+from pipeline.harness import JSON, Line, facts, usage
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 HOURS = {

@@ -2,11 +2,10 @@
 
 import json
 
-from pipeline.audited import assert_as_audited
-from pipeline.harness import Line
-
 from billing_etl.hours import Hour, parse_hour
 from billing_etl.local.demo_history import write_demo_history
+from pipeline.audited import assert_as_audited
+from pipeline.harness import Line
 
 END = parse_hour("2026-11-20T09")
 HOURS = [str(Hour(END.index - back)) for back in (3, 2, 1)]

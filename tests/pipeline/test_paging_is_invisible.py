@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pipeline.audited import assert_as_audited, by_minute
-from pipeline.harness import A, B, C, JSON, Line, facts, sample, snapshot, states
 
 from billing_etl.local.exporter_server import FLAVOURS, Flavour
+from pipeline.audited import assert_as_audited, by_minute
+from pipeline.harness import JSON, A, B, C, Line, facts, sample, snapshot, states
 
 PAGE_SIZES = (1, 2, 25, 1000)
 

@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 import pytest
+
 from pipeline.harness import (
     HISTORY,
     LATE_SNAPSHOT,

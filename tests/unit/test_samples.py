@@ -1,0 +1,155 @@
+"""Snapshots into sorted samples: identity, order, duplicates, conflicts, content (C2, C3, C6)."""
+
+import random
+from typing import Any
+
+import pytest
+
+from billing_etl.counters import HourSamples, SampleCollector
+from billing_etl.records import BadSample, Snapshot
+
+A = "3f2b0a1c-0000-4000-8000-00000000000a"
+B = "3f2b0a1c-0000-4000-8000-00000000000b"
+
+
+def snapshot(
+    instant_ns: int,
+    *samples: tuple[str, int, int],
+    node: str = "node-1",
+    env: str = "prod",
+    bad: tuple[str, ...] = (),
+) -> Snapshot:
+    """Samples are (account, up, down), all on ``tcp``; ``bad`` are raw texts."""
+    return Snapshot(
+        instant_ns,
+        env,
+        node,
+        [account for account, _, _ in samples],
+        ["tcp"] * len(samples),
+        [up for _, up, _ in samples],
+        [down for _, _, down in samples],
+        [BadSample("total_negative", text, A, "tcp") for text in bad],
+    )
+
+
+def collected(*snapshots: Snapshot) -> HourSamples:
+    collector = SampleCollector()
+    for each in snapshots:
+        collector.add(each)
+    return collector.finish()
+
+
+def rows(samples: HourSamples) -> list[tuple[Any, ...]]:
+    """Node, account, instant, up, down."""
+    return sorted(
+        (samples.series_keys[series].node_id, samples.series_keys[series].account_uuid, *values)
+        for series, *values in zip(
+            samples.series.tolist(),
+            samples.instant_ns.tolist(),
+            samples.uplink.tolist(),
+            samples.downlink.tolist(),
+            strict=True,
+        )
+    )
+
+
+def test_samples_are_sorted_by_series_and_time_whatever_the_serving_order() -> None:
+    served = [snapshot(at, (A, at, 0), (B, 2 * at, 1), node=n) for at in (3, 1, 2) for n in "ab"]
+    expected = rows(collected(*served))
+
+    for seed in range(5):
+        shuffled = random.Random(seed).sample(served, len(served))
+        samples = collected(*shuffled)
+        assert rows(samples) == expected
+        series, instants = samples.series.tolist(), samples.instant_ns.tolist()
+        order = list(zip(series, instants, strict=True))
+        assert order == sorted(order)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kept", "conflicts"),
+    [
+        pytest.param((5, 6), (5, 6), (5, 6), 0, id="equal"),
+        pytest.param((5, 6), (7, 6), (7, 6), 1, id="larger uplink"),
+        pytest.param((5, 6), (4, 9), (5, 9), 1, id="the larger per counter"),
+        pytest.param((5, 6), (4, 5), (5, 6), 1, id="both smaller"),
+    ],
+)
+def test_a_series_at_one_instant_counts_once(
+    first: tuple[int, int], second: tuple[int, int], kept: tuple[int, int], conflicts: int
+) -> None:
+    for served in (
+        [snapshot(7, (A, *first)), snapshot(7, (A, *second))],
+        [snapshot(7, (A, *first), (A, *second))],
+    ):
+        samples = collected(*served)
+
+        assert rows(samples) == [("node-1", A, 7, *kept)]
+        assert (samples.duplicates, len(samples.conflicts)) == (1, conflicts)
+        assert samples.served_samples == 2
+
+
+def test_two_instants_of_equal_series_next_to_each_other_are_not_mixed() -> None:
+    """The last sample of one series and the first of the next may share their instant."""
+    samples = collected(snapshot(7, (A, 1, 1), (B, 2, 2)))
+
+    assert (len(rows(samples)), samples.duplicates) == (2, 0)
+
+
+def test_a_node_is_env_and_node_id() -> None:
+    samples = collected(
+        snapshot(7, (A, 1, 1)),
+        snapshot(7, (A, 2, 2), env="dev"),
+        snapshot(7, (A, 3, 3), node="node-2"),
+    )
+
+    assert len(samples.nodes) == len(samples.series_keys) == len(samples.snapshot_ns) == 3
+    assert samples.duplicates == 0
+
+
+def test_bad_samples_count_as_served() -> None:
+    samples = collected(snapshot(7, (A, 1, 1), bad=("{}",)), snapshot(8))
+
+    assert samples.snapshot_samples.tolist() == [2, 0]
+    assert [placed.instant_ns for placed in samples.bad_samples] == [7]
+
+
+def test_nothing_served_is_nothing() -> None:
+    samples = collected()
+
+    assert (rows(samples), samples.served_samples, samples.nodes) == ([], 0, [])
+    assert samples.content_hash() == collected().content_hash()
+
+
+BASE = [snapshot(7, (A, 1, 1), (B, 2, 2)), snapshot(8, (A, 1, 1))]
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        pytest.param(BASE[::-1], id="snapshots in another order"),
+        pytest.param([snapshot(7, (B, 2, 2), (A, 1, 1)), BASE[1]], id="samples in another order"),
+        pytest.param([*BASE, BASE[0]], id="a snapshot read twice"),
+        pytest.param([snapshot(7, (A, 1, 1)), snapshot(7, (B, 2, 2)), BASE[1]], id="in two parts"),
+    ],
+)
+def test_the_content_hash_does_not_tell_how_it_was_served(same: list[Snapshot]) -> None:
+    assert collected(*same).content_hash() == collected(*BASE).content_hash()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(BASE[:1], id="a snapshot less"),
+        pytest.param([*BASE, snapshot(9)], id="an empty one more"),
+        pytest.param([snapshot(7, (A, 2, 2), (B, 1, 1)), BASE[1]], id="totals exchanged"),
+        pytest.param([snapshot(7, (A, 1, 2), (B, 2, 2)), BASE[1]], id="another total"),
+        pytest.param([snapshot(6, (A, 1, 1), (B, 2, 2)), BASE[1]], id="another instant"),
+        pytest.param([snapshot(7, (A, 1, 1), (B, 2, 2), bad=("{}",)), BASE[1]], id="a bad sample"),
+        pytest.param(
+            [snapshot(each.instant_ns, (A, 1, 1), env="dev") for each in BASE], id="another env"
+        ),
+    ],
+)
+def test_the_content_hash_tells_content(other: list[Snapshot]) -> None:
+    assert collected(*other).content_hash() != collected(*BASE).content_hash()

@@ -1,0 +1,205 @@
+"""Deltas of an hour summed per series and minute; invariant 1: bytes are conserved."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing_etl.counters import (
+    CounterPolicy,
+    FirstDeltas,
+    FirstSamples,
+    HourDeltas,
+    HourSamples,
+    SampleCollector,
+    hour_deltas,
+    judge_first_deltas,
+)
+from billing_etl.hours import NS_PER_MINUTE, NS_PER_SECOND, parse_hour
+from billing_etl.records import Int64Array, Snapshot
+
+START_NS = parse_hour("2026-04-08T12").start_ns
+MINUTE = START_NS // NS_PER_MINUTE
+POLICY = CounterPolicy()
+ACCOUNTS = [f"3f2b0a1c-0000-4000-8000-00000000000{letter}" for letter in "abc"]
+
+
+@dataclass
+class Hour:
+    """An hour with what stood before it, and its deltas."""
+
+    samples: HourSamples
+    firsts: FirstSamples
+    judged: FirstDeltas
+    deltas: HourDeltas
+
+
+def hour_of(
+    readings: list[tuple[float, dict[int, tuple[int, int]]]],
+    before: dict[int, tuple[int, int]] | None = None,
+    first_sight: str = "auto",
+) -> Hour:
+    """Readings: seconds into the hour, totals by account number. ``before``: a minute earlier."""
+    collector = SampleCollector()
+    for seconds, totals in readings:
+        collector.add(
+            Snapshot(
+                START_NS + int(seconds * NS_PER_SECOND),
+                "prod",
+                "node-1",
+                [ACCOUNTS[number] for number in totals],
+                ["tcp"] * len(totals),
+                [up for up, _ in totals.values()],
+                [down for _, down in totals.values()],
+                [],
+            )
+        )
+    samples = collector.finish()
+    at = samples.first_positions
+    accounts = [samples.series_keys[series].account_uuid for series in samples.series[at].tolist()]
+    known = {ACCOUNTS[number]: totals for number, totals in (before or {}).items()}
+    before_ns = START_NS - NS_PER_MINUTE
+    snapshot_prev_ns = np.concatenate([[before_ns if before else 0], samples.snapshot_ns[:-1]])
+    nonempty_at = int(np.argmax(samples.snapshot_samples > 0)) if len(at) else 0
+
+    def column(values: list[int]) -> Int64Array:
+        return np.array(values, dtype=np.int64)
+
+    firsts = FirstSamples(
+        first_ns=samples.instant_ns[at],
+        first_uplink=samples.uplink[at],
+        first_downlink=samples.downlink[at],
+        prev_ns=column([before_ns * (account in known) for account in accounts]),
+        prev_uplink=column([known.get(account, (0, 0))[0] for account in accounts]),
+        prev_downlink=column([known.get(account, (0, 0))[1] for account in accounts]),
+        node_prev_ns=snapshot_prev_ns[samples.snapshot[at]],
+        appeared=(samples.snapshot[at] > nonempty_at) | np.full(len(at), bool(before)),
+    )
+    policy = CounterPolicy(first_sight=first_sight, max_bits_per_second=2**62)  # type: ignore[arg-type]
+    judged = judge_first_deltas(firsts, policy)
+    return Hour(samples, firsts, judged, hour_deltas(samples, judged, snapshot_prev_ns, policy))
+
+
+def facts(hour: Hour) -> list[tuple[int, int, int, int, int, bool]]:
+    """Account number, minute of the hour, up, down, span, reset."""
+    deltas = hour.deltas
+    return sorted(
+        (ACCOUNTS.index(hour.samples.series_keys[series].account_uuid), minute - MINUTE, *rest)
+        for series, minute, *rest in zip(
+            deltas.fact_series.tolist(),
+            deltas.fact_minute.tolist(),
+            deltas.fact_uplink.tolist(),
+            deltas.fact_downlink.tolist(),
+            deltas.fact_spans_minutes.tolist(),
+            deltas.fact_is_reset.tolist(),
+            strict=True,
+        )
+    )
+
+
+def test_the_worked_example() -> None:
+    hour = hour_of(
+        [
+            (3, {0: (510, 1030)}),
+            (63, {0: (510, 1030)}),
+            (123, {0: (540, 1100)}),
+            (183, {0: (7, 13)}),
+            (543, {0: (10, 20)}),
+        ],
+        before={0: (500, 1000)},
+    )
+
+    assert facts(hour) == [
+        (0, 0, 10, 30, 1, False),
+        (0, 2, 30, 70, 1, False),
+        (0, 3, 7, 13, 1, True),
+        (0, 9, 3, 7, 6, False),
+    ]
+
+
+def test_the_last_sample_of_a_series_is_no_predecessor_of_the_next_series() -> None:
+    hour = hour_of([(3, {0: (900, 0), 1: (5, 0)}), (63, {0: (901, 0), 1: (7, 0)})])
+
+    assert facts(hour) == [(0, 1, 1, 0, 1, False), (1, 1, 2, 0, 1, False)]
+    assert len(hour.deltas.inner_reset) == 0
+
+
+def test_counts_per_snapshot_leave_the_first_deltas_out() -> None:
+    hour = hour_of(
+        [(3, {0: (9, 0), 1: (9, 0)}), (63, {0: (1, 0), 1: (10, 0)})], before={0: (0, 0), 1: (0, 0)}
+    )
+
+    assert hour.deltas.compared.tolist() == [0, 2]
+    assert hour.deltas.fell.tolist() == [0, 1]
+    assert hour.deltas.quantity.tolist() == [0, 2]
+
+
+def test_a_reset_later_in_the_minute_of_the_first_sample_is_known() -> None:
+    within = hour_of([(3, {0: (9, 0)}), (33, {0: (1, 0)})], before={0: (0, 0)})
+    after = hour_of([(3, {0: (9, 0)}), (63, {0: (1, 0)})], before={0: (0, 0)})
+
+    assert within.deltas.reset_after_first.tolist() == [True]
+    assert after.deltas.reset_after_first.tolist() == [False]
+    assert facts(within) == [(0, 0, 10, 0, 1, True)]
+
+
+def test_an_hour_without_samples_has_nothing() -> None:
+    assert facts(hour_of([])) == []
+    assert facts(hour_of([(3, {})])) == []
+
+
+# --- properties --------------------------------------------------------------------------------
+
+# Large, but twelve of them still add up to a 63-bit integer.
+TOTAL = st.integers(0, 2**58)
+READING = st.dictionaries(st.integers(0, 2), st.tuples(TOTAL, TOTAL), max_size=3)
+READINGS = st.lists(
+    st.tuples(st.integers(0, 3_599_999), READING),
+    max_size=12,
+    unique_by=lambda each: each[0],
+).map(lambda rows: sorted((milliseconds / 1000, totals) for milliseconds, totals in rows))
+BEFORE = st.dictionaries(st.integers(0, 2), st.tuples(TOTAL, TOTAL), max_size=3)
+
+
+@given(READINGS, BEFORE, st.sampled_from(["auto", "charge", "baseline"]))
+def test_bytes_are_conserved_per_series(
+    readings: list[tuple[float, dict[int, tuple[int, int]]]],
+    before: dict[int, tuple[int, int]],
+    first_sight: str,
+) -> None:
+    """Invariant 1: facts = last - predecessor of the first + totals standing before each reset."""
+    hour = hour_of(readings, before, first_sight)
+
+    for number in range(3):
+        line = [totals[number] for _, totals in readings if number in totals]
+        if not line:
+            continue
+        first_seen = next(at for at, (_, totals) in enumerate(readings) if number in totals)
+        known_before = first_seen > 0 and any(totals for _, totals in readings[:first_seen])
+        if number in before:
+            line = [before[number], *line]
+        elif first_sight == "charge" or (first_sight == "auto" and (before or known_before)):
+            line = [(0, 0), *line]
+        for counter in (0, 1):
+            conserved = line[-1][counter] - line[0][counter]
+            for earlier, later in pairwise(line):
+                if later[0] < earlier[0] or later[1] < earlier[1]:
+                    conserved += earlier[counter]
+            assert sum(fact[2 + counter] for fact in facts(hour) if fact[0] == number) == conserved
+
+
+@given(READINGS, BEFORE)
+def test_facts_are_sparse_positive_and_within_the_hour(
+    readings: list[tuple[float, dict[int, tuple[int, int]]]], before: dict[int, tuple[int, int]]
+) -> None:
+    found = facts(hour_of(readings, before))
+
+    keys = [(number, minute) for number, minute, *_ in found]
+    assert len(set(keys)) == len(keys)
+    for _, minute, up, down, span, _ in found:
+        assert 0 <= minute < 60
+        assert min(up, down) >= 0
+        assert up + down > 0
+        assert 1 <= span <= 61
