@@ -21,7 +21,7 @@ from billing_etl.hours import NS_PER_MINUTE, Hour, format_instant_ns
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.fetch import ServedHour
 from billing_etl.pipeline.first_sight import FirstContext, first_context
-from billing_etl.pipeline.history import HourFirsts, InnerHistory, judge_again, write_history
+from billing_etl.pipeline.history import HourFirsts, InnerHistory, write_history
 from billing_etl.pipeline.hour_rows import (
     closing_rows,
     fact_rows,
@@ -30,6 +30,7 @@ from billing_etl.pipeline.hour_rows import (
     node_key_column,
     quarantine_rows,
 )
+from billing_etl.pipeline.judge_again import judge_again
 from billing_etl.pipeline.lookback import write_lookback
 from billing_etl.records import Int64Array
 from billing_etl.settings import Source
