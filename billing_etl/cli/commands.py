@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from billing_etl.cli.output import Output
-from billing_etl.errors import UsageError
+from billing_etl.errors import BillingError, UsageError
 from billing_etl.hours import HourRange
 from billing_etl.pipeline import accounts, attention, prices
 from billing_etl.pipeline.collect import CollectSummary, collect_hours
@@ -110,10 +110,16 @@ def pipeline(arguments: Arguments, env: Environment, output: Output) -> int:
                 summary.results.extend(part.results)
                 summary.failures.extend(part.failures)
                 advance()
+    failed = _report_failures(summary, output)
     with output.progress("rate, export, reconcile", 3) as advance:
         rated = rate_hours(engine, hours)
         advance()
-        delivered = [result.as_dict() for result in deliver_hours(engine, hours)]
+        delivered: list[dict[str, Any]] = []
+        try:
+            delivered = [result.as_dict() for result in deliver_hours(engine, hours)]
+        except BillingError as error:  # an outage of the store keeps back nothing else
+            output.error(error)
+            failed = 1
         advance()
         reconciled = reconcile_hours(engine, hours)
         advance()
@@ -130,7 +136,6 @@ def pipeline(arguments: Arguments, env: Environment, output: Output) -> int:
         output.table({}, "Rated", tuple(rated.as_dict()), [rated.as_dict()])
         output.table({}, "Delivered", _DELIVER_COLUMNS, delivered)
         _show_checks(reconciled, output, {})
-    failed = _report_failures(summary, output)
     return failed or (0 if reconciled.clean else 1)
 
 

@@ -73,14 +73,14 @@ def close_period(engine: Engine, label: str) -> Hour:
         The first hour of the closed period.
 
     Raises:
-        UsageError: no such month, the period has not ended, an earlier one is still open, it is
-            closed already, or some of its usage is not rated yet.
+        UsageError: no such month, the period has not ended, it is closed already, or some of its
+            usage is not rated yet.
     """
     try:
         month = datetime.strptime(label, "%Y-%m").replace(tzinfo=UTC)
     except ValueError:
         raise UsageError(f"close: expected a period such as 2026-04, got {label!r}") from None
-    with engine.run("close", label), engine.connect() as connection:
+    with engine.run("close", label) as run, engine.connect() as connection:
         ratings.lock_rating(connection)
         anchor = ratings.anchor_day(connection, engine.settings)
         period = Hour.of(month.replace(day=anchor))
@@ -95,6 +95,6 @@ def close_period(engine: Engine, label: str) -> Hour:
                 f"close: expected all usage of {label} to be rated, got {unrated} account-hours "
                 "that are not; run `billing-etl rate` for it first"
             )
-        if not ledger.close_period(connection, period):
+        if not ledger.close_period(connection, period, run.run_id):
             raise UsageError(f"close: period {label} is closed already")
         return period

@@ -93,7 +93,7 @@ class HourWriter:
         stored_instants = self._stored("instants", collected.INSTANT)
         forgotten = forgotten_instants(stored_instants, instants)
         if len(forgotten):
-            return self._refuse_shrunk(stored_instants, instants, forgotten)
+            return self._refuse_shrunk(served, stored_instants, instants, forgotten)
 
         series_ids = self._register_series(samples, node_keys)
         self._write_lookback(served.lookback, node_keys)
@@ -279,7 +279,7 @@ class HourWriter:
         )
 
     def _refuse_shrunk(
-        self, stored_instants: Rows, instants: Rows, forgotten: Rows
+        self, served: ServedHour, stored_instants: Rows, instants: Rows, forgotten: Rows
     ) -> CollectResult:
         """C13: what was billed stays; the exporter forgetting it is a finding, not a change."""
         first_ns = int(forgotten["instant_ns"].min())
@@ -304,6 +304,9 @@ class HourWriter:
             },
             ["history_shrunk"],
         )
+        if served.oldest_served_ns is not None and served.oldest_served_ns >= self.hour.end_ns:
+            # Nothing of the hour is served any more, so what is missing will never come (C12).
+            collected.give_up_partial_hour(self.connection, self.source_key, self.hour, self.run_id)
         row = collected.source_hour_counts(self.connection, self.source_key, self.hour)
         collected.advance_checkpoint(self.connection, self.source_key, self.hour)
         return CollectResult(

@@ -416,6 +416,15 @@ def upsert_source_hour(connection: Connection, values: dict[str, Any]) -> bool:
     return connection.execute(sql("collect/upsert_source_hour").encode(), values).rowcount > 0
 
 
+def give_up_partial_hour(connection: Connection, source_key: int, hour: Hour, run_id: int) -> None:
+    """Makes a partial hour lost: what is missing of it is not served any more (C12)."""
+    connection.execute(
+        "update billing_core.source_hours set state = 'lost', changed_at = clock_timestamp(),"
+        " run_id = %s where source_key = %s and hour = %s and state = 'partial'",
+        (run_id, source_key, hour.index),
+    )
+
+
 def recount_baselines(
     connection: Connection, source_key: int, hour: Hour, baselines: int, run_id: int
 ) -> None:

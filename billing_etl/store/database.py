@@ -55,10 +55,13 @@ def connect(database_url: str, application_name: str = "billing_etl") -> Iterato
 def _check_address(database_url: str) -> None:
     """Refuses an address that cannot be read; what libpq says of it would show the password."""
     try:
-        ports = str(conninfo_to_dict(database_url).get("port") or "").split(",")
+        parts = {name: str(value) for name, value in conninfo_to_dict(database_url).items()}
     except psycopg.ProgrammingError:
-        ports = ["unreadable"]
-    if any(port and not port.isdigit() for port in ports):
+        parts = {"port": "unreadable"}
+    ports = parts.get("port", "").split(",")
+    # An unescaped @ or / moves a part of the password into the host or the database name.
+    names = parts.get("host", "") + parts.get("dbname", "")
+    if "@" in names or any(port and not port.isdigit() for port in ports):
         raise UsageError(
             "DATABASE_URL: expected an address such as postgresql://user@host:5432/billing, got "
             "one that cannot be read; check its port, its parameters and escaped characters"

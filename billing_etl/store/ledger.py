@@ -51,11 +51,11 @@ def unrated_account_hours(connection: Connection, start: Hour, end: Hour) -> int
     return int(count)
 
 
-def close_period(connection: Connection, period: Hour) -> bool:
+def close_period(connection: Connection, period: Hour, run_id: int) -> bool:
     """Marks a period closed; False when it was."""
     closed = connection.execute(
         "insert into billing_core.closed_periods (period_hour, run_id)"
-        " select %s, max(run_id) from billing_core.runs on conflict do nothing",
-        (period.index,),
+        " values (%s, %s) on conflict do nothing",
+        (period.index, run_id),
     )
     return closed.rowcount > 0

@@ -638,7 +638,10 @@ def test_r6_arrears_begin_with_the_hour_that_overdrew_and_end_with_a_credit(
     unlimited.rate()
     assert account_state(unlimited) == (Decimal(0), Decimal(0), None, "normal")
 
-    unlimited.collected("13", "14")
+    unlimited.collected("13")
+    unlimited.rate()
+    assert account_state(unlimited) == (Decimal(-20), Decimal(20), "13:00", "throttled")
+    unlimited.collected("14")
     unlimited.rate()
     assert account_state(unlimited) == (Decimal(-22), Decimal(22), "13:00", "throttled")
 

@@ -252,6 +252,17 @@ def test_c4_look_back_is_not_read_where_a_closing_stands(line: Line) -> None:
     assert usage(line) == {"11:55": 40, "12:00": 10}
 
 
+def test_c4_what_look_back_kept_goes_when_a_closing_before_it_is_collected(line: Line) -> None:
+    """The same as in order: hour 12 leans on hour 10, and 11:55 is not known."""
+    line.serve(readings(("10:30:03", 10, 0), ("11:55:03", 50, 0), ("12:00:03", 60, 0)))
+    line.collected("12")
+    assert usage(line) == {"12:00": 10}
+
+    line.collected("10")
+
+    assert usage(line) == {"12:00": 50}
+
+
 # --- C5 ----------------------------------------------------------------------------------------
 
 
@@ -537,6 +548,7 @@ def test_c11_a_bad_sample_goes_to_quarantine_and_the_rest_is_used(
     ((found, raw_text),) = line.rows("select reason, raw_text from billing_core.quarantine")
     assert found == reason
     assert raw_text
+    assert '"email"' not in raw_text
     assert "someone" not in raw_text
     assert "example.com" not in raw_text
     counts = source_hour(line, "12")
@@ -652,6 +664,17 @@ def test_c12_the_checkpoint_is_the_end_of_the_contiguous_settled_hours(line: Lin
     line.collected("13")  # partial
     assert checkpoint(line) == "11:00"
     line.collected("11")
+    assert checkpoint(line) == "13:00"
+
+
+def test_c12_the_checkpoint_stays_before_a_partial_hour(line: Line) -> None:
+    line.serve(every_minute("12:00", "12:30"))
+    line.collected("12")
+    assert checkpoint(line) == "12:00"
+
+    line.serve(every_minute("12:00", "13:30"))
+    line.collected("12", "13")
+
     assert checkpoint(line) == "13:00"
 
 
