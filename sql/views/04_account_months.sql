@@ -15,9 +15,9 @@ with periods as (
 )
 select a.account_uuid, to_timestamp(p.period_hour * 3600.0) as period_start,
        to_timestamp(billing_core.next_period_hour(p.period_hour) * 3600.0) as period_end,
-       coalesce(p.total_bytes, 0) as total_bytes, q.quota as quota_bytes,
-       least(q.quota, coalesce(p.total_bytes, 0)) as used_bytes,
-       greatest(q.quota - coalesce(p.total_bytes, 0), 0) as remaining_bytes,
+       coalesce(p.total_bytes, 0) as bytes, q.quota as quota,
+       least(q.quota, coalesce(p.total_bytes, 0)) as used,
+       greatest(q.quota - coalesce(p.total_bytes, 0), 0) as remaining,
        coalesce(l.amount, 0) as amount, b.balance, b.arrears,
        (select to_timestamp(max(f.minute) * 60.0)
         from billing_core.series s join billing_core.facts f using (series_id)
@@ -35,10 +35,10 @@ comment on view billing.account_months is 'Quota, usage and posted money per acc
 comment on column billing.account_months.account_uuid is 'Account.';
 comment on column billing.account_months.period_start is 'Start of the billing period, UTC.';
 comment on column billing.account_months.period_end is 'End of the billing period, exclusive, UTC.';
-comment on column billing.account_months.total_bytes is 'Bytes used in the period.';
-comment on column billing.account_months.quota_bytes is 'Included quota: the one in force at the first minute of the period (R3).';
-comment on column billing.account_months.used_bytes is 'Quota used.';
-comment on column billing.account_months.remaining_bytes is 'Quota left.';
+comment on column billing.account_months.bytes is 'Bytes used in the period.';
+comment on column billing.account_months.quota is 'Included quota in bytes: the one in force at the first minute of the period (R3).';
+comment on column billing.account_months.used is 'Quota used, in bytes.';
+comment on column billing.account_months.remaining is 'Quota left, in bytes.';
 comment on column billing.account_months.amount is 'Charges and adjustments posted in the period (R7), exact.';
 comment on column billing.account_months.balance is 'Balance of the account now (R6).';
 comment on column billing.account_months.arrears is 'What the balance is below zero now, else 0.';
