@@ -28,7 +28,7 @@ SETTINGS: Final[dict[str, str]] = {
     "EXPORTER_BASE_URL": "address of the one source `default`, instead of EXPORTER_SOURCES_JSON",
     "INTERNAL_SERVICE_TOKEN": "bearer token of sources without a token of their own",
     "DEFAULT_REGION": "region of sources that name none",
-    "SOURCE_REVISION": "revision of the code that runs, shown in status",
+    "SOURCE_REVISION": "revision of the code that runs",
     "PRICE_PER_BYTE": "seeds the first default price, an exact decimal",
     "INITIAL_INCLUDED_QUOTA_BYTES": "seeds the included bytes per account and billing period",
     "INITIAL_BALANCE": "opening balance of a new account, an exact decimal",
@@ -46,7 +46,7 @@ SETTINGS: Final[dict[str, str]] = {
     "BILLING_EVENT_TYPES": "comma-separated event types to export; not set: all, empty: none",
     "BILLING_PRODUCT": "`product` of every event",
     "BILLING_SEAL_GRACE": "how long after its end an hour waits for open sources",
-    "IMAGE": "container image that runs, shown by ping",
+    "IMAGE": "container image that runs",
 }
 
 SOURCE_KEYS: Final[dict[str, str]] = {

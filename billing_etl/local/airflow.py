@@ -18,6 +18,7 @@ from typing import Final
 
 from billing_etl.errors import TerminalError
 from billing_etl.local.airflow_api import POLL_SECONDS, AirflowApi
+from billing_etl.local.files import write_private
 from billing_etl.local.processes import HOST, ManagedProcess
 
 USER: Final = "admin"
@@ -132,7 +133,7 @@ class LocalAirflow:
         """The whole environment of every component and of an ``airflow`` command beside them."""
         made = self._secrets()
         passwords = self.home / "passwords.json"
-        _write_private(passwords, json.dumps({USER: made["password"]}))
+        write_private(passwords, json.dumps({USER: made["password"]}))
         sections = {
             "CORE": {
                 "DAGS_FOLDER": str(PROJECT / "dags"),
@@ -186,7 +187,7 @@ class LocalAirflow:
                 "secret_key": secrets.token_urlsafe(32),
                 "jwt_secret": secrets.token_urlsafe(48),
             }
-            _write_private(path, json.dumps(made))
+            write_private(path, json.dumps(made))
         stored: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
         return stored
 
@@ -209,11 +210,3 @@ def _missing_dags(api: AirflowApi, since: datetime) -> list[str]:
 def sqlalchemy_url(url: str) -> str:
     """The same address with psycopg 3 named as the driver."""
     return f"postgresql+psycopg://{url.split('://', 1)[1]}"
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Writes a file that only its owner may read, whole or not at all."""
-    draft = path.with_suffix(".new")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    draft.replace(path)
