@@ -5,7 +5,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test lint format unit e2e bench lock clean install
+.PHONY: help run test lint format unit e2e prove mutate bench lock clean install
 
 help: ## shows this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,12 @@ lint: install ## ruff, format check and strict types
 format: install ## formats the code
 	$(BIN)/ruff check --fix-only -q .
 	$(BIN)/ruff format .
+
+prove: install ## random steps and kills by the thousand against an independent oracle; SEED=7 repeats
+	PYTHONPATH=tests $(BIN)/python -m proof.prove $(if $(SEED),--seed $(SEED))
+
+mutate: install ## breaks the pure rooms on purpose, about 2,000 times: which tests notice?
+	$(BIN)/python tests/mutation/mutate.py
 
 bench: install ## samples per second from HTTP to rated facts, and peak memory
 	$(BIN)/python -m benchmarks.collect_hour

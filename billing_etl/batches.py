@@ -116,11 +116,11 @@ class ObjectKeys:
 
     def __post_init__(self) -> None:
         in_directory = set(_FIELD.findall(self._directory_template))
-        in_rest = set(_FIELD.findall(self.template.removeprefix(self._directory_template)))
+        in_template = set(_FIELD.findall(self.template))
         is_usable = (
             in_directory == _HOUR_FIELDS
-            and in_rest <= _HOUR_FIELDS | _BATCH_FIELDS
-            and in_rest & {"batch", "uuid"}
+            and in_template <= _HOUR_FIELDS | _BATCH_FIELDS
+            and in_template & {"batch", "uuid"}
         )
         if not is_usable:
             raise UsageError(

@@ -218,6 +218,8 @@ def split_quota(
     starts = np.flatnonzero(np.diff(group, prepend=group[0] - 1))
     total = np.cumsum(quantity)
     before_run = np.repeat(total[starts] - quantity[starts], np.diff(np.append(starts, len(group))))
-    after = used_before + (total - before_run)
-    included: Int64Array = np.minimum(after, quota) - np.minimum(after - quantity, quota)
+    after = total - before_run
+    # What is left, and not the usage of the period, which 64 bits may not hold.
+    left = quota - np.minimum(used_before, quota)
+    included: Int64Array = np.minimum(after, left) - np.minimum(after - quantity, left)
     return included

@@ -51,12 +51,14 @@ def serving(
             request = Asked(self.path, self.headers)
             asked.append(request)
             reply = respond(request)
-            self.send_response(reply.status)
+            self.send_response_only(reply.status)
+            self.send_header("Date", reply.headers.get("Date", self.date_time_string()))
             if reply.content_type:
                 self.send_header("Content-Type", reply.content_type)
             self.send_header("Content-Length", str(len(reply.body)))
             for name, value in reply.headers.items():
-                self.send_header(name, value)
+                if name != "Date":
+                    self.send_header(name, value)
             self.end_headers()
             try:
                 self.wfile.write(reply.body[: reply.cut_after])

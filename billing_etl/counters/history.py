@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from billing_etl.counters.first_deltas import FirstDeltas, FirstKind, FirstSamples
+from billing_etl.counters.limits import cut_wrapped
 from billing_etl.records import BoolArray, Int64Array
 
 
@@ -101,8 +102,10 @@ def node_gaps(
     snapshots: Snapshots, first_snapshot: Int64Array, first: FirstDeltas, gap_ns: int
 ) -> list[Gap]:
     """``exporter_down`` gaps, once per node, with the bytes that arrived after them (C9)."""
-    quantity = snapshots.quantity.copy()
+    quantity, estimate = snapshots.quantity.copy(), snapshots.quantity.astype(np.float64)
     np.add.at(quantity, first_snapshot, first.uplink + first.downlink)
+    np.add.at(estimate, first_snapshot, first.uplink.astype(np.float64) + first.downlink)
+    quantity = cut_wrapped(quantity, estimate)
     long = (snapshots.prev_ns > 0) & (snapshots.instant_ns - snapshots.prev_ns > gap_ns)
     return [
         Gap(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from billing_etl.counters.first_deltas import FirstDeltas
+from billing_etl.counters.limits import cut_wrapped, refuse_wrapped
 from billing_etl.counters.policy import CounterPolicy
 from billing_etl.counters.samples import HourSamples
 from billing_etl.hours import NS_PER_MINUTE
@@ -53,6 +54,9 @@ def hour_deltas(
         first: judged first deltas, parallel to ``samples.first_positions``.
         snapshot_prev_ns: per snapshot, the node's snapshot before it, in the hour or earlier.
         policy: the source's parameters.
+
+    Raises:
+        TerminalError: the bytes of a series in a minute do not fit 64 bits.
     """
     count = len(samples.series)
     first_at = samples.first_positions
@@ -76,6 +80,7 @@ def hour_deltas(
     is_reset = fell.copy()
     is_reset[first_at] = first.is_reset
     quantity = uplink + downlink
+    estimate = uplink.astype(np.float64) + downlink
 
     elapsed_ns = samples.instant_ns - prev_ns
     absent = (
@@ -84,32 +89,29 @@ def hour_deltas(
         & (quantity > 0)
         & (snapshot_prev_ns[samples.snapshot] > prev_ns)
     )
-    exceeded = ~is_first & policy.exceeds_rate(
-        np.where(is_first, 0, quantity), np.where(is_first, 1, elapsed_ns)
-    )
+    exceeded = ~is_first & policy.exceeds_rate(quantity, elapsed_ns)
 
     inner_quantity = np.zeros(len(samples.snapshot_ns), dtype=np.int64)
     np.add.at(inner_quantity, samples.snapshot[~is_first], quantity[~is_first])
+    inner_estimate = np.zeros(len(samples.snapshot_ns))
+    np.add.at(inner_estimate, samples.snapshot[~is_first], estimate[~is_first])
     snapshots = len(samples.snapshot_ns)
+    inner_quantity = cut_wrapped(inner_quantity, inner_estimate)
 
-    new_series = np.zeros(count, dtype=np.bool_)
-    new_series[first_at] = True
-    new_minute = new_series.copy()
+    new_minute = is_first.copy()
     new_minute[1:] |= minute[1:] != minute[:-1]
     starts = np.flatnonzero(new_minute)
-    if count == 0:
-        fact_up = fact_down = fact_spans = np.zeros(0, dtype=np.int64)
-        fact_reset = np.zeros(0, dtype=np.bool_)
-    else:
-        fact_up = np.add.reduceat(uplink, starts)
-        fact_down = np.add.reduceat(downlink, starts)
-        fact_spans = np.maximum.reduceat(spans, starts)
-        fact_reset = np.logical_or.reduceat(is_reset, starts)
+    fact_up = np.add.reduceat(uplink, starts)
+    fact_down = np.add.reduceat(downlink, starts)
+    fact_spans = np.maximum.reduceat(spans, starts)
+    fact_reset = np.logical_or.reduceat(is_reset, starts)
+    fact_estimate = np.add.reduceat(estimate, starts)
+    refuse_wrapped(fact_up + fact_down, fact_estimate, "bytes of a series in a minute")
     has_bytes = (fact_up + fact_down) > 0
 
     first_minute = minute[first_at]
-    present = np.cumsum(new_series) - 1
-    late_reset = fell & (minute == first_minute[present]) if count else fell
+    present = np.cumsum(is_first) - 1
+    late_reset = fell & (minute == first_minute[present])
     reset_after_first = np.zeros(len(first_at), dtype=np.bool_)
     reset_after_first[present[late_reset]] = True
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import cache
 from itertools import islice
 from types import TracebackType
 from typing import Final, Self
@@ -283,9 +284,15 @@ def _newest(date_ns: int | None, header: str) -> int | None:
 
 
 def _tls_context(source: Source) -> ssl.SSLContext:
-    """Verifies always; ``ca_file`` adds an authority, ``client_cert`` is shown to the exporter."""
-    context = ssl.create_default_context(cafile=certifi.where())
-    context.load_default_certs()
+    """Verifies always; ``ca_file`` adds an authority, ``client_cert`` is shown to the exporter.
+
+    Reading the authorities takes longer than many an answer, so it is done where they are needed.
+    """
+    if not source.base_url.startswith("https:"):
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody
+    if not source.ca_file and not source.client_cert:
+        return _usual_authorities()
+    context = _usual_authorities.__wrapped__()  # a context of its own
     try:
         if source.ca_file:
             context.load_verify_locations(cafile=source.ca_file)
@@ -297,4 +304,11 @@ def _tls_context(source: Source) -> ssl.SSLContext:
             f"source {source.source_id}: expected readable PEM files in ca_file and client_cert, "
             f"got {error.strerror or error}"
         ) from None
+    return context
+
+
+@cache
+def _usual_authorities() -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=certifi.where())
+    context.load_default_certs()
     return context

@@ -137,11 +137,11 @@ class Paginator:
         self._held = sorted(kept + new, key=lambda snapshot: snapshot.instant_ns)
 
     def _settle(self, before_ns: int) -> list[Snapshot]:
-        """Releases what is held before an instant, as far as it belongs to the window."""
+        """Releases what is held before an instant of the window, as far as it belongs to it."""
         settled = [s for s in self._held if s.instant_ns < before_ns]
         self._held = self._held[len(settled) :]
         self._frontier_ns = before_ns
-        return [s for s in settled if self.since_ns <= s.instant_ns < self.until_ns]
+        return [s for s in settled if s.instant_ns >= self.since_ns]
 
     def _ask_for_more(self) -> None:
         """The answer ended within the second it was asked from: ask it again with a wider limit."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from billing_etl.errors import UsageError
+from billing_etl.errors import RetryableError, UsageError
 from billing_etl.hours import Hour
 from billing_etl.pipeline.engine import Engine
 from billing_etl.rating import period_of
@@ -36,6 +36,7 @@ def add_credit(engine: Engine, account: str, amount: Decimal, reason: str) -> Cr
 
     Raises:
         UsageError: the account is no uuid, the amount is not above zero, or the reason is empty.
+        RetryableError: the database was away, or another run held the ledger too long.
     """
     try:
         account_uuid = str(uuid.UUID(account))
@@ -45,7 +46,23 @@ def add_credit(engine: Engine, account: str, amount: Decimal, reason: str) -> Cr
         raise UsageError(f"credit: expected an amount above 0, got {amount}")
     if not reason.strip():
         raise UsageError("credit: expected a reason, got nothing")
-    with engine.run("credit") as run, engine.connect() as connection:
+    with engine.run("credit") as run:
+        try:
+            credit = _append_credit(engine, account_uuid, amount, reason, run.run_id)
+        except RetryableError:
+            # Perhaps only the answer to the COMMIT was lost; given again, it would count twice.
+            found = _credit_of_run(engine, run.run_id)
+            if found is None:
+                raise
+            credit = found
+        run.counts.update(credit.as_dict())
+        return credit
+
+
+def _append_credit(
+    engine: Engine, account_uuid: str, amount: Decimal, reason: str, run_id: int
+) -> Credit:
+    with engine.connect() as connection:
         ratings.lock_rating(connection)
         now = Hour.of(datetime.now(UTC))
         entry_id, balance = ledger.append_credit(
@@ -55,11 +72,17 @@ def add_credit(engine: Engine, account: str, amount: Decimal, reason: str) -> Cr
             reason,
             engine.settings.initial_balance,
             period_of(now, ratings.anchor_day(connection, engine.settings)),
-            run.run_id,
+            run_id,
         )
-        credit = Credit(entry_id, account_uuid, amount, balance)
-        run.counts.update(credit.as_dict())
-        return credit
+        return Credit(entry_id, account_uuid, amount, balance)
+
+
+def _credit_of_run(engine: Engine, run_id: int) -> Credit | None:
+    """The credit that a run appended, once its transaction has ended."""
+    with engine.connect() as connection:
+        ratings.lock_rating(connection)  # held by a transaction that is still ending
+        row = ledger.credit_of_run(connection, run_id)
+        return None if row is None else Credit(*row)
 
 
 def close_period(engine: Engine, label: str) -> Hour:

@@ -92,7 +92,7 @@ def collect_hour(
             return collect_hour(engine, source, hour, run.run_id)
     try:
         with engine.connect() as connection:
-            lock_source(connection, source.source_id)
+            lock_source(connection, source.source_id, hour)
             source_key = register_source(connection, source)
             prepare_hour(connection, hour, source.lookback_minutes)
             contexts = node_contexts(connection, source_key, hour)

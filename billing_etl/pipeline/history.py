@@ -89,7 +89,7 @@ class InnerHistory:
                 samples,
                 series_ids,
                 int(at),
-                int(samples.uplink[at] + samples.downlink[at]),
+                int(samples.uplink[at]) + int(samples.downlink[at]),
             )
             for at in samples.conflicts
         ]

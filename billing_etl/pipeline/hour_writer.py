@@ -11,7 +11,6 @@ from billing_etl.counters import (
     Coverage,
     FirstDeltas,
     HourDeltas,
-    HourSamples,
     NodeCoverage,
     cover_hour,
     hour_deltas,
@@ -95,8 +94,11 @@ class HourWriter:
         if len(forgotten):
             return self._refuse_shrunk(served, stored_instants, instants, forgotten)
 
-        series_ids = self._register_series(samples, node_keys)
-        self._write_lookback(served.lookback, node_keys)
+        series_ids, lookback_ids = self._register_series(served, node_keys)
+        if len(served.lookback.snapshot_ns):
+            write_lookback(
+                self.connection, self.source_key, served.lookback, node_keys, lookback_ids
+            )
         context = first_context(
             self.connection,
             self.source_key,
@@ -185,17 +187,21 @@ class HourWriter:
         )
 
     def _register_series(
-        self, samples: HourSamples, node_keys: dict[tuple[str, str], int]
-    ) -> Int64Array:
-        ids = register_series(
-            self.connection, node_keys, samples.series_keys, self.engine.settings.initial_balance
-        )
-        return np.array(ids, dtype=np.int64)
+        self, served: ServedHour, node_keys: dict[tuple[str, str], int]
+    ) -> tuple[Int64Array, Int64Array]:
+        """Ids of the hour's series and of the look-back's.
 
-    def _write_lookback(self, lookback: HourSamples, node_keys: dict[tuple[str, str], int]) -> None:
-        if len(lookback.snapshot_ns):
-            series_ids = self._register_series(lookback, node_keys)
-            write_lookback(self.connection, self.source_key, lookback, node_keys, series_ids)
+        Registered together: two sources that add the same accounts then do so in one order.
+        """
+        own = served.samples.series_keys
+        ids = register_series(
+            self.connection,
+            node_keys,
+            [*own, *served.lookback.series_keys],
+            self.engine.settings.initial_balance,
+        )
+        every = np.array(ids, dtype=np.int64)
+        return every[: len(own)], every[len(own) :]
 
     # --- history, coverage, result ----------------------------------------------------------
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from billing_etl.counters import CounterPolicy, FirstDeltas, FirstKind, judge_first_deltas
 from billing_etl.counters.history import Gap, Resets, Snapshots
+from billing_etl.counters.limits import refuse_wrapped
 from billing_etl.hours import NS_PER_MINUTE, Hour, format_instant_ns
 from billing_etl.pipeline.first_sight import (
     hour_snapshots,
@@ -237,6 +238,10 @@ def _first_minute_facts(
     ).reshape(-1, 2)
     uplink = old[:, 0] - before["uplink"][at] + after.uplink[at]
     downlink = old[:, 1] - before["downlink"][at] + after.downlink[at]
+    estimate = old.sum(axis=1, dtype=np.float64)
+    estimate += after.uplink[at].astype(np.float64) + after.downlink[at]
+    estimate -= before["uplink"][at].astype(np.float64) + before["downlink"][at]
+    refuse_wrapped(uplink + downlink, estimate, "bytes of a series in a minute")
     rows = rows_of(
         collected.FACT,
         {

@@ -11,7 +11,7 @@ from billing_etl.pipeline.hour_rows import (
 )
 from billing_etl.records import Int64Array
 from billing_etl.store import collected
-from billing_etl.store.columns import replace_rows
+from billing_etl.store.columns import Rows, replace_rows
 from billing_etl.store.database import Connection
 
 
@@ -24,29 +24,45 @@ def write_lookback(
 ) -> None:
     """Stores look-back samples, hour by hour.
 
-    What was kept before stays when the exporter has forgotten part of it since, as C13 says of
-    collected hours; a node's collected hour is never replaced by look-back.
+    What was kept of a node before stays when the exporter has forgotten part of it since, as C13
+    says of collected hours. What is collected itself is never replaced by look-back.
     """
     rows = instant_rows(lookback, node_keys, provisional=True)
+    series_nodes = np.array(
+        [node_keys[lookback.nodes[node]] for node in lookback.series_node.tolist()], dtype=np.int64
+    )
     for index in np.unique(lookback.snapshot_ns // NS_PER_HOUR).tolist():
         hour = Hour(int(index))
         instants = rows[rows["hour"] == hour.index]
         stored = collected.stored(connection, "instants", source_key, hour, collected.INSTANT)
         stored = stored[np.isin(stored["node_key"], instants["node_key"])]
-        if len(forgotten_instants(stored, instants)) or not stored["provisional"].all():
-            continue
+        kept = stored[stored["provisional"]]
+        forgetful = np.unique(forgotten_instants(kept, instants)["node_key"])
         replace_rows(
             connection,
             "billing_core.node_instants",
-            stored,
-            instants,
+            _not_of(forgetful, kept),
+            _not_known(stored[~stored["provisional"]], _not_of(forgetful, instants)),
             ("node_key", "instant_ns"),
         )
+        replaced = series_ids[~np.isin(series_nodes, forgetful)]
         closings = collected.stored(connection, "closings", source_key, hour, collected.CLOSING)
+        provisional = provisional_closing_rows(hour, lookback, series_ids)
         replace_rows(
             connection,
             "billing_core.closings",
-            closings[np.isin(closings["series_id"], series_ids)],
-            provisional_closing_rows(hour, lookback, series_ids),
+            closings[np.isin(closings["series_id"], replaced)],
+            provisional[np.isin(provisional["series_id"], replaced)],
             ("series_id", "hour"),
         )
+
+
+def _not_of(node_keys: Int64Array, rows: Rows) -> Rows:
+    return rows[~np.isin(rows["node_key"], node_keys)]
+
+
+def _not_known(collected_rows: Rows, rows: Rows) -> Rows:
+    """Look-back may lie in an hour that was collected before these snapshots were served."""
+    known = set(zip(collected_rows["node_key"], collected_rows["instant_ns"], strict=True))
+    keys = zip(rows["node_key"], rows["instant_ns"], strict=True)
+    return rows[np.array([key not in known for key in keys], dtype=np.bool_)]

@@ -19,6 +19,7 @@ from billing_etl.pipeline.rate import RateResult, rate_in
 from billing_etl.store import prices, ratings
 from billing_etl.store.database import Connection
 from billing_etl.store.prices import PlanMember, SourceRegion, Version
+from billing_etl.store.sources import register_accounts
 
 
 class _Peak(msgspec.Struct, forbid_unknown_fields=True):
@@ -207,11 +208,11 @@ def _publishing(
 ) -> Iterator[tuple[Connection, PriceChange]]:
     with engine.connect() as connection:
         ratings.lock_rating(connection)
+        accounts = [member.account_uuid for member in file.plan_members]
+        register_accounts(connection, accounts, engine.settings.initial_balance)
         try:
             published = prices.publish(connection, file.versions, run_id)
-            published += prices.add_plan_members(
-                connection, file.plan_members, engine.settings.initial_balance, run_id
-            )
+            published += prices.add_plan_members(connection, file.plan_members, run_id)
         except psycopg.errors.UniqueViolation as error:
             detail = (error.diag.message_detail or "").rstrip(".")
             raise UsageError(

@@ -14,7 +14,7 @@ from billing_etl.store.columns import (
     fetch_rows,
     stage_rows,
 )
-from billing_etl.store.database import Connection, sql
+from billing_etl.store.database import Connection, sql, take_lock
 from billing_etl.store.sources import TRAFFIC_METER_ID
 
 CLOSING: Final = np.dtype(
@@ -201,9 +201,12 @@ def open_rate_findings(connection: Connection, source_key: int, hour: Hour) -> l
 
 def lock_sealings(connection: Connection, hour: Hour) -> dict[int, int]:
     """Sealings made per hour from this one on; holds off further ones until the end."""
-    rows = connection.execute(
-        sql("collect/lock_deliveries").encode(),
+    rows = take_lock(
+        connection,
+        sql("collect/lock_deliveries"),
         {"hour": hour.index, "meter_id": TRAFFIC_METER_ID},
+        who=f"collect, hour {hour}",
+        waits_for="an export that seals this hour or a later one",
     )
     return {int(index): int(sealings) for index, sealings in rows}
 
@@ -232,13 +235,16 @@ def add_account_hours(connection: Connection, differences: Iterable[Difference])
             quantities.append(_quantity(rows) * sign)
     if not sum(map(len, series_ids)):
         return
-    connection.execute(
-        sql("collect/add_account_hours").encode(),
+    take_lock(
+        connection,
+        sql("collect/add_account_hours"),
         {
             "series_ids": np.concatenate(series_ids).tolist(),
             "hours": np.concatenate(hours).tolist(),
             "quantities": np.concatenate(quantities).tolist(),
         },
+        who="collect",
+        waits_for="a run that rates or collects the same account-hours",
     )
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -82,14 +82,59 @@ def database_error(error: psycopg.Error) -> BillingError:
             f"database: no space left on the server ({line}); nothing was written, "
             "free space and run again"
         )
+    if isinstance(error, psycopg.errors.SerializationFailure | psycopg.errors.DeadlockDetected):
+        return RetryableError(
+            f"database: another run got in the way ({line}); nothing was written, run again"
+        )
     retryable = (psycopg.OperationalError, psycopg.InterfaceError)
     if isinstance(error, retryable) and error.sqlstate not in {"28P01", "28000", "3D000"}:
+        # Not "nothing was written": the answer to a COMMIT may be what was lost.
         return RetryableError(
-            f"database: connection failed or was lost ({line}); nothing was written, run again"
+            f"database: connection failed or was lost ({line}); run again, "
+            "what was written by then is found and kept"
         )
     if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.InvalidSchemaName):
         return TerminalError(f"database: {line}; run `billing-etl migrate` first")
     return TerminalError(f"database: refused ({line}); nothing was written")
+
+
+def take_lock(
+    connection: Connection,
+    statement: str,
+    parameters: Mapping[str, Any] | Sequence[Any],
+    *,
+    who: str,
+    waits_for: str,
+) -> psycopg.Cursor[TupleRow]:
+    """Executes a statement that takes locks; a run that has to wait for one says for what.
+
+    Args:
+        connection: its open transaction is gone on with; a lost first attempt leaves no trace.
+        statement: what takes the locks, whole or not at all.
+        parameters: of the statement.
+        who: what is kept waiting, such as a source and its hour.
+        waits_for: what holds the locks.
+
+    Raises:
+        RetryableError: the locks were not free within the lock wait.
+    """
+    connection.execute("select")  # opens the transaction, of which the block is only a part
+    try:
+        with connection.transaction():
+            # A lock that is free again so soon is worth no line in the log.
+            connection.execute("set local lock_timeout = '100ms'")
+            cursor = connection.execute(statement.encode(), parameters)
+            connection.execute("set local lock_timeout to default")
+            return cursor
+    except psycopg.errors.LockNotAvailable:
+        _log.warning("%s: waits for %s, at most %s s", who, waits_for, LOCK_WAIT_SECONDS)
+    try:
+        return connection.execute(statement.encode(), parameters)
+    except psycopg.errors.LockNotAvailable:
+        raise RetryableError(
+            f"{who}: waited {LOCK_WAIT_SECONDS} s for {waits_for}; nothing was written, run again "
+            "when that has ended"
+        ) from None
 
 
 def migrate(database_url: str) -> list[str]:
@@ -99,7 +144,13 @@ def migrate(database_url: str) -> list[str]:
     """
     applied: list[str] = []
     with connect(database_url, "billing_etl migrate") as connection:
-        connection.execute("select pg_advisory_xact_lock(%s, %s)", _MIGRATION_LOCK)
+        take_lock(
+            connection,
+            "select pg_advisory_xact_lock(%s, %s)",
+            _MIGRATION_LOCK,
+            who="migrate",
+            waits_for="another run that migrates this database",
+        )
         connection.execute("create schema if not exists billing_core")
         connection.execute("create schema if not exists billing")
         connection.execute(

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from billing_etl.events import FactChange
 from billing_etl.hours import Hour
-from billing_etl.store.database import Connection, one_row, sql
+from billing_etl.store.database import Connection, one_row, sql, take_lock
 
 BatchKind: TypeAlias = Literal["events", "manifest"]
 
@@ -87,7 +87,14 @@ def lock(connection: Connection, hour: Hour, meter: Meter) -> DeliveryState:
     """Holds the hour against collecting and other sealings until the transaction ends."""
     parameters = {"hour": hour.index, "meter_id": meter.meter_id}
     connection.execute(sql("deliveries/ensure_delivery").encode(), parameters)
-    sealings, open_ids = one_row(connection, sql("deliveries/lock_delivery"), parameters)
+    locked = take_lock(
+        connection,
+        sql("deliveries/lock_delivery"),
+        parameters,
+        who=f"export, hour {hour}",
+        waits_for="a run that collects this hour, or seals it",
+    )
+    ((sealings, open_ids),) = locked
     return DeliveryState(sealings, tuple(open_ids))
 
 
@@ -121,7 +128,7 @@ def sealed_batches(connection: Connection, hour: Hour, meter: Meter) -> list[dic
         {"hour": hour.index, "meter_id": meter.meter_id},
     )
     names = ("bucket", "key", "sealing", "events", "usage", "bytes", "sha256")
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    return [dict(zip(names, row, strict=True)) | {"usage": int(row[4])} for row in rows]
 
 
 def close_sealing(

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from billing_etl.hours import Hour
 from billing_etl.store.database import Connection, one_row, sql
+from billing_etl.store.sources import register_accounts
 
 
 def append_credit(
@@ -17,17 +18,26 @@ def append_credit(
 ) -> tuple[int, Decimal]:
     """Appends a credit and raises the balance (R6); gives the entry's number and the balance."""
     parameters = {
-        "accounts": [account_uuid],
         "account_uuid": account_uuid,
         "amount": amount,
         "reason": reason,
-        "opening_balance": opening_balance,
         "period_hour": period.index,
         "run_id": run_id,
     }
-    connection.execute(sql("collect/register_accounts").encode(), parameters)
+    register_accounts(connection, [account_uuid], opening_balance)
     entry_id, balance = one_row(connection, sql("ledger/append_credit"), parameters)
     return int(entry_id), Decimal(balance)
+
+
+def credit_of_run(connection: Connection, run_id: int) -> tuple[int, str, Decimal, Decimal] | None:
+    """Number, account, amount and balance of the credit that a run appended, if it did."""
+    row = connection.execute(
+        "select entry_id, account_uuid::text, amount, balance_after"
+        " from billing_core.ledger_entries join billing_core.accounts using (account_key)"
+        " where run_id = %s and entry_type = 'credit'",
+        (run_id,),
+    ).fetchone()
+    return None if row is None else (int(row[0]), str(row[1]), Decimal(row[2]), Decimal(row[3]))
 
 
 def next_period(connection: Connection, period: Hour) -> Hour:

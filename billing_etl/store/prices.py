@@ -8,7 +8,7 @@ from psycopg.types.json import Jsonb
 
 from billing_etl.errors import UsageError
 from billing_etl.store.database import Connection, sql
-from billing_etl.store.sources import TRAFFIC_METER_ID
+from billing_etl.store.sources import TRAFFIC_METER_ID, mark_stale
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,9 @@ def publish(connection: Connection, versions: Sequence[Version], run_id: int) ->
                 "run_id": run_id,
             },
         )
-        connection.execute(
-            sql("price/mark_stale").encode(),
+        mark_stale(
+            connection,
+            "mark_stale",
             {
                 "meter_id": TRAFFIC_METER_ID,
                 "scope": version.scope,
@@ -73,19 +74,15 @@ def publish(connection: Connection, versions: Sequence[Version], run_id: int) ->
 
 
 def add_plan_members(
-    connection: Connection, members: Sequence[PlanMember], opening_balance: Decimal, run_id: int
+    connection: Connection, members: Sequence[PlanMember], run_id: int
 ) -> list[str]:
-    """Adds dated plan memberships; gives what to show for each."""
+    """Adds dated plan memberships of known accounts; gives what to show for each."""
     for member in members:
-        parameters = asdict(member) | {
-            "accounts": [member.account_uuid],
-            "opening_balance": opening_balance,
-            "run_id": run_id,
-        }
-        connection.execute(sql("collect/register_accounts").encode(), parameters)
+        parameters = asdict(member) | {"run_id": run_id}
         connection.execute(sql("price/add_plan_member").encode(), parameters)
-        connection.execute(
-            sql("price/mark_stale").encode(),
+        mark_stale(
+            connection,
+            "mark_stale",
             {
                 "meter_id": TRAFFIC_METER_ID,
                 "scope": "account",
@@ -108,8 +105,9 @@ def add_source_regions(connection: Connection, regions: Sequence[SourceRegion]) 
             raise UsageError(
                 f"price: expected a source that was collected before, got {region.source_id!r}"
             )
-        connection.execute(
-            sql("price/mark_source_stale").encode(),
+        mark_stale(
+            connection,
+            "mark_source_stale",
             {"source_id": region.source_id, "from_hour": region.from_minute // 60},
         )
     return [f"{region.source_id} in region {region.region}" for region in regions]

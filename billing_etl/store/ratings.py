@@ -5,15 +5,14 @@ from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import psycopg
 from psycopg import sql as composed
 
-from billing_etl.errors import RetryableError, UsageError
+from billing_etl.errors import UsageError
 from billing_etl.hours import Hour, HourRange
 from billing_etl.rating import PriceBook, PriceVersion, Rate
 from billing_etl.settings import Settings
 from billing_etl.store.columns import Rows, fetch_rows, stage_rows
-from billing_etl.store.database import LOCK_WAIT_SECONDS, Connection, one_row, sql
+from billing_etl.store.database import Connection, one_row, sql, take_lock
 from billing_etl.store.sources import TRAFFIC_METER_ID
 
 RATED_FACT: Final = np.dtype(
@@ -69,13 +68,13 @@ def lock_rating(connection: Connection) -> None:
     Raises:
         RetryableError: another run is still rating after the lock wait.
     """
-    try:
-        connection.execute("select pg_advisory_xact_lock(hashtext('billing_etl rating'))")
-    except psycopg.errors.LockNotAvailable:
-        raise RetryableError(
-            f"rate: another run has been rating for more than {LOCK_WAIT_SECONDS} s; wait for it "
-            "to end, then run again"
-        ) from None
+    take_lock(
+        connection,
+        "select pg_advisory_xact_lock(hashtext('billing_etl rating'))",
+        (),
+        who="ratings and ledger",
+        waits_for="another run that rates, publishes prices, credits or closes a period",
+    )
 
 
 def seed(connection: Connection, settings: Settings, run_id: int) -> None:
@@ -184,14 +183,17 @@ def price_book(connection: Connection, default_region: str) -> PriceBook:
 
 def pick(connection: Connection, hours: HourRange | None, anchor: int) -> list[AccountHour]:
     """Locks what to rate: unrated in the range, stale anywhere, and what follows (R4)."""
-    rows = connection.execute(
-        sql("rate/pick").encode(),
+    rows = take_lock(
+        connection,
+        sql("rate/pick"),
         {
             "from_hour": hours.start.index if hours else 0,
             "to_hour": hours.end.index if hours else 0,
             "anchor_day": anchor,
             "meter_id": TRAFFIC_METER_ID,
         },
+        who="rate",
+        waits_for="a run that collects the same account-hours",
     )
     return [AccountHour(int(key), Hour(int(hour)), Hour(int(period))) for key, hour, period in rows]
 

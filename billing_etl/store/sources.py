@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 
-from billing_etl.errors import MismatchError, RetryableError
+from billing_etl.errors import MismatchError
 from billing_etl.hours import Hour
 from billing_etl.settings import Source
-from billing_etl.store.database import LOCK_WAIT_SECONDS, Connection, one_row, sql
+from billing_etl.store.database import Connection, one_row, sql, take_lock
 
 TRAFFIC_METER_ID: Final = 1
 
@@ -31,22 +31,24 @@ class NodeContext:
     seen_later: bool
 
 
-def lock_source(connection: Connection, source_id: str) -> None:
+def lock_source(connection: Connection, source_id: str, hour: Hour | None = None) -> None:
     """Makes this connection the one writer of a source until it closes (C15).
+
+    Args:
+        connection: the connection.
+        source_id: the source.
+        hour: what is to be written, to name it while waiting.
 
     Raises:
         RetryableError: another run holds the source longer than the lock wait.
     """
-    try:
-        connection.execute(
-            "select pg_advisory_lock(hashtextextended('billing_etl source ' || %s, 0))",
-            (source_id,),
-        )
-    except psycopg.errors.LockNotAvailable:
-        raise RetryableError(
-            f"source {source_id}: another run has been collecting it for more than "
-            f"{LOCK_WAIT_SECONDS} s; wait for that run to end, then run again"
-        ) from None
+    take_lock(
+        connection,
+        "select pg_advisory_lock(hashtextextended('billing_etl source ' || %s, 0))",
+        (source_id,),
+        who=f"source {source_id}" if hour is None else f"source {source_id}, hour {hour}",
+        waits_for="another run of this source",
+    )
 
 
 def register_source(connection: Connection, source: Source) -> int:
@@ -71,11 +73,23 @@ def register_source(connection: Connection, source: Source) -> int:
         {"source_id": source.source_id, "region": source.region, "now_hour": now_hour},
     )
     if dated.rowcount:
-        connection.execute(
-            sql("price/mark_source_stale").encode(),
+        mark_stale(
+            connection,
+            "mark_source_stale",
             {"source_id": source.source_id, "from_hour": now_hour},
         )
     return int(source_key)
+
+
+def mark_stale(connection: Connection, statement: str, parameters: dict[str, Any]) -> None:
+    """Marks account-hours stale that a change of prices touches (R2)."""
+    take_lock(
+        connection,
+        sql(f"price/{statement}"),
+        parameters,
+        who="prices",
+        waits_for="a run that rates or collects the same account-hours",
+    )
 
 
 def prepare_hour(connection: Connection, hour: Hour, lookback_minutes: int) -> None:
@@ -176,14 +190,30 @@ def register_series(
         "accounts": [name[2] for name in names],
         "tags": [name[3] for name in names],
         "meter_id": TRAFFIC_METER_ID,
-        "opening_balance": opening_balance,
     }
     ids = _series_ids(connection, parameters)
     if None in ids:
-        connection.execute(sql("collect/register_accounts").encode(), parameters)
+        register_accounts(connection, [name[2] for name in names], opening_balance)
         connection.execute(sql("collect/register_series").encode(), parameters)
         ids = _series_ids(connection, parameters)
     return [int(series_id) for series_id in ids if series_id is not None]
+
+
+def register_accounts(
+    connection: Connection, accounts: Sequence[str], opening_balance: Decimal
+) -> None:
+    """Makes accounts known, all in one order.
+
+    A transaction does this before it locks account-hours: two that lock both then never hold each
+    other up for good.
+    """
+    take_lock(
+        connection,
+        sql("collect/register_accounts"),
+        {"accounts": list(accounts), "opening_balance": opening_balance},
+        who="new accounts",
+        waits_for="another run that adds the same accounts",
+    )
 
 
 def _series_ids(connection: Connection, parameters: dict[str, object]) -> list[int | None]:

@@ -1,5 +1,6 @@
 """Cutting, keys, digests and manifests (delivery contract, path and limits)."""
 
+import gzip
 import hashlib
 import json
 
@@ -35,6 +36,7 @@ def events(*lines: bytes) -> list[Event]:
         pytest.param([], 50, 100, [], id="nothing"),
         pytest.param([TEN_BYTES] * 5, 2, 100, [20, 20, 10], id="by events"),
         pytest.param([TEN_BYTES] * 5, 50, 30, [30, 20], id="by bytes, limit included"),
+        pytest.param([TEN_BYTES] * 7, 50, 30, [30, 30, 10], id="by bytes, several times"),
         pytest.param([TEN_BYTES] * 3, 50, 29, [20, 10], id="by bytes, one byte short"),
         pytest.param(
             [TEN_BYTES, b"x" * 99 + b"\n", TEN_BYTES], 50, 30, [10, 100, 10], id="oversized alone"
@@ -97,14 +99,41 @@ def test_the_original_contract_is_a_template() -> None:
     ],
 )
 def test_a_template_that_would_mix_hours_or_batches_is_refused(template: str) -> None:
-    with pytest.raises(UsageError, match="BILLING_S3_PATH_TEMPLATE: expected a path such as"):
+    with pytest.raises(UsageError) as caught:
         ObjectKeys(template=template)
+
+    assert str(caught.value) == (
+        "BILLING_S3_PATH_TEMPLATE: expected a path such as "
+        "{event_type}/{year}/{month}/{day}/{hour}/{batch}.jsonl, with event type, year, month, day "
+        f"and hour as directories and {{batch}} or {{uuid}} after them, got {template}"
+    )
+
+
+def test_a_template_may_use_every_field() -> None:
+    directory = "{event_type}/{year}/{month}/{day}/{hour}"
+    keys = ObjectKeys(template=directory + "/{minute}/{hour}-{batch}-{uuid}.jsonl")
+    assert keys.batch("traffic_bytes", HOUR, 1, 1, BATCH).startswith(
+        "traffic_bytes/2026/04/08/12/07/12-001-00001-"
+    )
+    assert keys.directory("traffic_bytes", HOUR) == "traffic_bytes/2026/04/08/12/"
+
+
+@pytest.mark.parametrize("prefix", ["X/usage/X", "/X/usage/X/", "//X/usage/X//"])
+def test_a_prefix_is_kept_but_for_slashes_around_it(prefix: str) -> None:
+    keys = ObjectKeys(prefix)
+    assert keys.directory("traffic_bytes", HOUR) == "X/usage/X/traffic_bytes/2026/04/08/12/"
 
 
 def test_stored_payload_is_the_same_bytes_each_time() -> None:
     assert compress(TEN_BYTES) == compress(TEN_BYTES)
     assert compress(TEN_BYTES)[4:8] == bytes(4)  # no time stamp
     assert decompress(compress(TEN_BYTES)) == TEN_BYTES
+
+
+def test_the_spool_is_compressed_for_speed() -> None:
+    payload = b"".join(b'{"usage":%d}\n' % (n * n) for n in range(5000))
+    assert compress(payload) == gzip.compress(payload, compresslevel=3, mtime=0)
+    assert compress(payload) != gzip.compress(payload, mtime=0)
 
 
 def test_manifest_names_all_batches_totals_and_open_sources() -> None:
@@ -131,3 +160,4 @@ def test_manifest_names_all_batches_totals_and_open_sources() -> None:
         ],
     }  # fmt: skip
     assert document == manifest("traffic_bytes", HOUR, 2, entries, ["jp-1"])
+    assert document == json.dumps(json.loads(document), indent=1).encode() + b"\n"

@@ -239,13 +239,19 @@ def read_served(source_id: str, snapshots: Iterable[Settings]) -> dict[Node, lis
 
 
 def timeline(
-    instants: list[Instant], hour: int, collected: set[int], lookback_minutes: int
+    instants: list[Instant],
+    hour: int,
+    collected: set[int],
+    lookback_minutes: int,
+    looked_back: list[Instant],
 ) -> list[Instant]:
     """What H may know of a node: collected hours before H, look-back, and H itself.
 
     C4: only the first collected hour in which the node has a closing (a usable sample) is looked
     back from; its look-back samples are kept as closings of their own hours, so later hours know
     them too, as long as those hours have not been collected themselves.
+
+    ``looked_back``: what was read as look-back, where that is not among ``instants``.
     """
     start_ns = hour * HOUR_NS
     known = [
@@ -256,7 +262,9 @@ def timeline(
     from_ns = anchor_ns - lookback_minutes * MINUTE_NS
     seen = {i.instant_ns for i in known}
     known += [
-        i for i in instants if from_ns <= i.instant_ns < anchor_ns and i.instant_ns not in seen
+        i
+        for i in (*instants, *looked_back)
+        if from_ns <= i.instant_ns < anchor_ns and i.instant_ns not in seen
     ]
     known.sort(key=lambda instant: instant.instant_ns)
     return known + [i for i in instants if i.instant_ns // HOUR_NS == hour]
@@ -433,71 +441,77 @@ def is_gap(from_ns: int, to_ns: int, interval_seconds: int) -> bool:
 # --- One hour of one source (C12) ------------------------------------------------------------
 
 
-def collect_hour(
-    source: Settings,
-    nodes: dict[Node, list[Instant]],
-    hour: int,
-    collected: set[int],
-    served_now_ns: int,
-) -> SourceHour:
-    out = SourceHour()
-    lookback_minutes = source.get("lookback_minutes", 10)
-    for node in sorted(nodes):
-        collect_node(
-            out, source, node, timeline(nodes[node], hour, collected, lookback_minutes), hour
+@dataclass
+class Known:
+    """Everything that the hours of one source are computed from."""
+
+    nodes: dict[Node, list[Instant]]
+    collected: set[int]
+    looked_back: dict[Node, list[Instant]]
+    served: dict[Node, list[int]]  # every instant that the exporter still serves
+    served_now_ns: int
+
+    def timeline(self, source: Settings, node: Node, hour: int) -> list[Instant]:
+        return timeline(
+            self.nodes[node],
+            hour,
+            self.collected,
+            source.get("lookback_minutes", 10),
+            self.looked_back.get(node, []),
         )
+
+
+def collect_hour(source: Settings, known: Known, hour: int) -> SourceHour:
+    out = SourceHour()
+    for node in sorted(known.nodes):
+        collect_node(out, source, node, known.timeline(source, node, hour), hour)
     out.facts = {key: fact for key, fact in out.facts.items() if fact.up + fact.down > 0}  # C10
     for node, instants in out.node_instants.items():  # C1
         for at_ns in instants:
-            if at_ns > served_now_ns + 5 * MINUTE_NS:
+            if at_ns > known.served_now_ns + 5 * MINUTE_NS:
                 out.findings.append(Finding("clock_ahead", node, at_ns))
     at_all = [at_ns for instants in out.node_instants.values() for at_ns in instants]
     if at_all:
         out.coverage.first_ns, out.coverage.last_ns = min(at_all), max(at_all)
-    cover(out.coverage, source, nodes, hour, collected, served_now_ns)
+    cover(out.coverage, source, known, hour)
     return out
 
 
-def cover(
-    coverage: Coverage,
-    source: Settings,
-    nodes: dict[Node, list[Instant]],
-    hour: int,
-    collected: set[int],
-    served_now_ns: int,
-) -> None:
+def cover(coverage: Coverage, source: Settings, known: Known, hour: int) -> None:
     """C12. Decision: the nodes considered are those seen in H, or in the 72 h before H in what was
     collected by then, or looked back from an hour in which the node was seen.
     """
     start_ns, end_ns = hour * HOUR_NS, (hour + 1) * HOUR_NS
     interval_seconds = source.get("interval_seconds", 60)
-    lookback_minutes = source.get("lookback_minutes", 10)
     # Decision: a slot is one interval, but never less than a minute.
     slot_ns = max(interval_seconds, 60) * SECOND_NS
-    served = [i.instant_ns for instants in nodes.values() for i in instants]
+    served = [at_ns for instants in known.served.values() for at_ns in instants]
     oldest_served_ns = min(served, default=None)
     states = []
-    for instants in nodes.values():
+    for node, instants in known.nodes.items():
         known_ns = {
             instant.instant_ns
-            for known_hour in collected
+            for known_hour in known.collected
             if known_hour <= hour and any(i.instant_ns // HOUR_NS == known_hour for i in instants)
-            for instant in timeline(instants, known_hour, collected, lookback_minutes)
+            for instant in known.timeline(source, node, known_hour)
         }
         if not any(start_ns - 3 * DAY_NS <= at_ns < end_ns for at_ns in known_ns):
             continue
+        all_ns = [instant.instant_ns for instant in instants]
         own_ns = [at_ns for at_ns in known_ns if start_ns <= at_ns < end_ns]
         slots_seen = {(at_ns - start_ns) // slot_ns for at_ns in own_ns}
         slots = range(-(-HOUR_NS // slot_ns))
         missing = [slot for slot in slots if slot not in slots_seen]
         coverage.expected_snapshots += round(3600 / interval_seconds)
         coverage.missing_minutes += len(missing)
+        # "In the hour's last interval, or any later snapshot": served now, or collected before.
         # Decision: lost, when a whole missing slot lies before the oldest snapshot still served.
-        assert oldest_served_ns is not None
         last_interval_ns = end_ns - interval_seconds * SECOND_NS
-        if any(start_ns + (slot + 1) * slot_ns <= oldest_served_ns for slot in missing):
+        if oldest_served_ns is not None and any(
+            start_ns + (slot + 1) * slot_ns <= oldest_served_ns for slot in missing
+        ):
             states.append("lost")
-        elif instants[-1].instant_ns >= last_interval_ns:  # in the last interval, or any later one
+        elif any(at_ns >= last_interval_ns for at_ns in (*known.served[node], *all_ns)):
             states.append("complete")
         else:
             states.append("partial")
@@ -507,7 +521,7 @@ def cover(
         else:
             states.append("complete" if any(at_ns >= end_ns for at_ns in served) else "partial")
     coverage.state = max(states, key=STATES_BEST_FIRST.index)
-    if served_now_ns < end_ns:  # Decision: an hour that has not ended is always partial
+    if known.served_now_ns < end_ns:  # Decision: an hour that has not ended is always partial
         coverage.state = "partial"
 
 
@@ -638,16 +652,31 @@ def audit(
     collected_hours: Mapping[str, set[int]],
     book: Settings,
     served_now_ns: int,
+    lookback: Mapping[str, list[Settings]] | None = None,
+    served: Mapping[str, list[Settings]] | None = None,
 ) -> Result:
-    """Everything that must stand in the database once these hours are collected and rated."""
+    """Everything that must stand in the database once these hours are collected and rated.
+
+    ``snapshots`` is everything that was ever served, unless that changed while hours were being
+    collected: then it is what each collected hour was last collected with (C13), ``lookback``
+    what was read before the hours that were looked back from, and ``served`` what is served now.
+    """
     hours: dict[tuple[str, int], SourceHour] = {}
     checkpoints: dict[str, int | None] = {}
     for source in sources:
         source_id = source["source_id"]
         collected = set(collected_hours.get(source_id, set()))
         nodes = read_served(source_id, snapshots.get(source_id, []))
+        still = nodes if served is None else read_served(source_id, served[source_id])
+        known = Known(
+            nodes,
+            collected,
+            read_served(source_id, (lookback or {}).get(source_id, [])),
+            defaultdict(list, {n: [i.instant_ns for i in of] for n, of in still.items()}),
+            served_now_ns,
+        )
         for hour in sorted(collected):
-            hours[source_id, hour] = collect_hour(source, nodes, hour, collected, served_now_ns)
+            hours[source_id, hour] = collect_hour(source, known, hour)
         checkpoint = min(collected, default=None)  # C12: contiguous complete-or-lost hours
         while (
             checkpoint is not None

@@ -7,7 +7,7 @@ form in which exporters serve them. The same seed gives the same world on every 
 import calendar
 import copy
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -31,6 +31,7 @@ STARTS = (
     ("2026-04-14T22", 15),
     ("2028-02-28T22", 29),
 )
+INTERVALS_SECONDS = (30, 60, 120, 300, 300, 600)
 
 
 @dataclass
@@ -80,20 +81,26 @@ class Counters:
         return sample
 
 
-def random_world(seed: int, hours: int | None = None) -> World:
+def random_world(
+    seed: int,
+    hours: int | None = None,
+    *,
+    starts: Sequence[tuple[str, int]] = STARTS,
+    intervals_seconds: Sequence[int] = INTERVALS_SECONDS,
+) -> World:
     """A world of at most three sources and six accounts over three or four hours.
 
     One more hour of history is served before the hours that are collected, for the look-back.
     """
     rng = random.Random(seed)
-    start_text, anchor_day = rng.choice(STARTS)
+    start_text, anchor_day = rng.choice(starts)
     first_hour = calendar.timegm(datetime.fromisoformat(start_text + ":00").timetuple()) // 3600
     collect = range(first_hour + 1, first_hour + 1 + (hours or rng.choice((3, 3, 4))))
     accounts = [random_uuid(rng) for _ in range(rng.randint(2, 6))]
     late_ns = rng.choice((2 * HOUR_NS, 2 * HOUR_NS, 5 * SECOND_NS, -20 * 60 * SECOND_NS))
     world = World(seed, [], {}, {}, {}, collect.stop * HOUR_NS + late_ns)
     for index in range(rng.randint(1, 3)):
-        source = random_source(rng, index)
+        source = random_source(rng, index, intervals_seconds)
         world.sources.append(source)
         served: list[dict[str, Any]] = []
         for node in random_nodes(rng, index):
@@ -126,10 +133,12 @@ def random_uuid(rng: random.Random) -> str:
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
-def random_source(rng: random.Random, index: int) -> dict[str, Any]:
+def random_source(
+    rng: random.Random, index: int, intervals_seconds: Sequence[int]
+) -> dict[str, Any]:
     source: dict[str, Any] = {
         "source_id": f"source-{'cab'[index]}",
-        "interval_seconds": rng.choice((30, 60, 120, 300, 300, 600)),
+        "interval_seconds": rng.choice(intervals_seconds),
         "first_sight": rng.choice(("auto", "auto", "auto", "auto", "charge", "baseline")),
         "lookback_minutes": rng.choice((10, 10, 10, 3, 25)),
         "max_bits_per_second": rng.choice((1_000_000_000, 1_000_000_000, 20_000_000)),

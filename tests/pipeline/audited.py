@@ -7,8 +7,7 @@ from oracle.oracle import Result, audit
 
 from billing_etl.hours import NS_PER_MINUTE, format_instant_ns, parse_instant_ns
 from pipeline.harness import JSON, Line, hour_of
-from pipeline.test_worlds import assert_billed, assert_collected
-from pipeline.world_harness import Found
+from pipeline.world_harness import Found, assert_billed, assert_collected
 
 
 def by_minute(snapshots: Iterable[JSON]) -> list[JSON]:

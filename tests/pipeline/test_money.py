@@ -517,8 +517,7 @@ def test_r4_a_stale_hour_is_rated_wherever_it_lies(line: Line) -> None:
 
 
 def test_r4_one_rating_writer_at_a_time(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (database, rating_store):
-        monkeypatch.setattr(module, "LOCK_WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(database, "LOCK_WAIT_SECONDS", 0.2)
     with psycopg.connect(line.database_url) as other:
         rating_store.lock_rating(other)
 

@@ -883,8 +883,7 @@ def test_c14_money_follows(line: Line) -> None:
 
 @pytest.fixture
 def short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (database, sources):
-        monkeypatch.setattr(module, "LOCK_WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(database, "LOCK_WAIT_SECONDS", 0.2)
 
 
 def hold_source(line: Line) -> "psycopg.Connection[Any]":

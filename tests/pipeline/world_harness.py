@@ -2,17 +2,18 @@
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, cast
 
 import psycopg
 from oracle.oracle import Result, Series, audit
 from oracle.worlds import World
 
-from billing_etl.hours import Hour, HourRange
+from billing_etl.hours import Hour, HourRange, format_instant_ns
 from billing_etl.local.exporter_server import ExporterServer
 from billing_etl.pipeline.accounts import add_credit
 from billing_etl.pipeline.collect import collect_hours
@@ -23,6 +24,7 @@ from billing_etl.settings import Settings, Source
 from billing_etl.store.prices import PlanMember, SourceRegion, Version
 
 TOKEN = "world-token"
+JUDGED_FINDINGS = frozenset({"implausible_birth", "rate_exceeded", "single_series_reset"})
 KINDS = {1: "delta", 2: "reset", 3: "born", 4: "baseline", 5: "baseline", 6: "born"}
 
 
@@ -146,9 +148,12 @@ def expected(world: World, now_ns: int) -> Result:
 class Found:
     """What the pipeline left in the database, in the oracle's terms."""
 
-    def __init__(self, database_url: str) -> None:
-        with psycopg.connect(database_url) as connection:
-            self.connection = connection
+    def __init__(self, database: str | psycopg.Connection) -> None:
+        with ExitStack() as stack:
+            if isinstance(database, str):
+                connection = stack.enter_context(psycopg.connect(database))
+            else:
+                connection = database
             self.series = {
                 row[0]: Series(*row[1:])
                 for row in connection.execute(
@@ -233,4 +238,123 @@ class Found:
             }
 
 
-__all__ = ["Found", "adapted", "engine_of", "expected", "run_in_random_order", "served"]
+# --- the comparison ----------------------------------------------------------------------------
+
+
+def assert_same(what: str, found: Any, expected: Any) -> None:
+    """Equal, or an error that shows only what differs."""
+    if found == expected:
+        return
+    if isinstance(found, dict):
+        found, expected = set(found.items()), set(expected.items())
+    lines = [f"{what} differ"]
+    lines += [f"  found    {each}" for each in sorted(found - expected, key=str)[:8]]
+    lines += [f"  expected {each}" for each in sorted(expected - found, key=str)[:8]]
+    raise AssertionError("\n".join(lines))
+
+
+def assert_collected(result: Result, found: Found) -> None:
+    """Everything that collecting leaves is what the oracle computes."""
+    assert_counted(result, found)
+    assert_covered(result, found)
+    assert_states(result, found)
+    kinds = {"conflicting_samples", "clock_ahead"} | JUDGED_FINDINGS
+    assert {finding for finding in found.findings if finding[2] not in kinds} == set()
+    assert_findings(result, found, kinds)
+
+
+def assert_counted(result: Result, found: Found) -> None:
+    """Facts, closings, resets and gaps."""
+    facts = {key: tuple(fact) for hour in result.hours.values() for key, fact in hour.facts.items()}
+    assert_same("facts", found.facts, facts)
+    closings = {
+        (series, hour): (
+            tuple(closing.first),
+            tuple(closing.last),
+            tuple(closing.predecessor) if closing.predecessor else (0, 0, 0),
+            closing.first_kind,
+        )
+        for (_, hour), source_hour in result.hours.items()
+        for series, closing in source_hour.closings.items()
+    }
+    assert_same("closings", found.closings, closings)
+    resets = {
+        (reset.series, reset.instant_ns): (
+            reset.reset_class == "node_restart",
+            reset.before.up,
+            reset.before.down,
+        )
+        for hour in result.hours.values()
+        for reset in hour.resets
+    }
+    assert_same("resets", found.resets, resets)
+    gaps = {
+        (*(*gap.subject, "", "")[:5], gap.from_ns, gap.to_ns, gap.bytes)
+        for hour in result.hours.values()
+        for gap in hour.gaps
+    }
+    assert_same("gaps", found.gaps, gaps)
+
+
+def assert_covered(result: Result, found: Found) -> None:
+    """The counts of every source-hour."""
+    coverage = {
+        key: (
+            hour.coverage.expected_snapshots or found.coverage[key][1],
+            hour.coverage.instants,
+            hour.coverage.fetched,
+            hour.coverage.used,
+            hour.coverage.duplicates,
+            hour.coverage.baselines,
+            hour.coverage.quarantined,
+        )
+        for key, hour in result.hours.items()
+    }
+    assert_same("counts", {key: row[1:] for key, row in found.coverage.items()}, coverage)
+
+
+def assert_states(
+    result: Result, found: Found, only: Collection[tuple[str, int]] | None = None
+) -> None:
+    """The states of source-hours, and, when all are compared, the checkpoints."""
+    wanted = result.hours.keys() if only is None else only
+    states = {key: result.hours[key].coverage.state for key in wanted}
+    assert_same("states", {key: found.coverage[key][0] for key in wanted}, states)
+    if only is None:
+        assert found.checkpoints == {k: v for k, v in result.checkpoints.items() if v is not None}
+
+
+def assert_findings(result: Result, found: Found, kinds: Collection[str]) -> None:
+    """The open findings of these kinds."""
+    ids = {series: series_id for series_id, series in found.series.items()}
+    findings = {
+        (
+            source_id,
+            hour,
+            finding.kind,
+            f"{finding.subject.env}/{finding.subject.node_id}"
+            if finding.kind == "clock_ahead"
+            else f"{format_instant_ns(finding.instant_ns)}"
+            f" series {ids[cast(Series, finding.subject)]}",
+        )
+        for (source_id, hour), source_hour in result.hours.items()
+        for finding in source_hour.findings
+        if finding.kind in kinds
+    }
+    assert_same("findings", {each for each in found.findings if each[2] in kinds}, findings)
+
+
+def assert_billed(result: Result, found: Found) -> None:
+    """Ratings, the net of the ledger, and balances."""
+    ratings = {
+        key: (rating.included, rating.rated, rating.amount)
+        for key, rating in result.bill.ratings.items()
+    }
+    assert_same("ratings", found.ratings, ratings)
+    nothing = (Fraction(0), 0)
+    # An account-hour whose usage moved away keeps entries that sum to zero (R5).
+    net = {key: value for key, value in found.ledger.items() if value != nothing}
+    charged = {key: value for key, value in result.bill.ledger.items() if value != nothing}
+    assert_same("ledger nets", net, charged)
+    balances = {account: found.balances[account] for account in result.bill.balance}
+    assert_same("balances", balances, result.bill.balance)

@@ -56,6 +56,14 @@ def test_sums_of_amounts_are_exact_at_any_length() -> None:
     assert measure.difference == -tiny
 
 
+def test_a_single_amount_is_kept_exact_and_what_is_not_there_counts_as_zero() -> None:
+    digits = "123456789" * 5
+    long = Decimal(f"0.{digits}")
+    assert total("amount", [long, None], [None, long, 1]).difference == 1
+    assert total("amount", [long], [None]) == Measure("amount", long, 0)
+    assert total("amount", [long, 1], []).difference == Decimal(f"-1.{digits}")
+
+
 def test_totals_may_agree_while_details_differ() -> None:
     examination = Examination(
         (Measure("bytes", 10, 10),),
@@ -101,3 +109,59 @@ def test_parts_of_an_hour_add_up() -> None:
     assert whole.actual == "bytes 12"
     assert (len(whole.differences), whole.notes, whole.to_repair) == (1, ("b",), ("B",))
     assert not whole.skipped
+
+
+def test_a_whole_is_skipped_when_all_of_its_parts_are() -> None:
+    skipped = Examination((Measure("bytes", 1, 1),), skipped=True)
+    assert together([skipped]) == skipped
+    assert together([skipped, skipped]).skipped is True
+    assert together([skipped, Examination((Measure("bytes", 1, 1),))]).skipped is False
+
+
+DIFFERENCES = (Difference("A", "bytes", 1, 4), Difference("B", "bytes", 9, 8))
+TWO_MEASURES = Examination(
+    (Measure("bytes", 10, 12), Measure("facts", 3, 3), Measure("amount", Decimal("0.5"), 0)),
+    DIFFERENCES,
+    ("a note",),
+)
+
+
+def test_an_examination_names_every_measure_on_both_sides_and_what_differs() -> None:
+    assert TWO_MEASURES.expected == "bytes 10, facts 3, amount 0.5"
+    assert TWO_MEASURES.actual == "bytes 12, facts 3, amount 0"
+    assert TWO_MEASURES.difference == (
+        "bytes +2, more than expected; amount -0.5, less than expected; 2 in detail, first: "
+        "A: bytes expected 1, got 4 (+3, more than expected)"
+    )
+    assert TWO_MEASURES.details == [
+        "A: bytes expected 1, got 4 (+3, more than expected)",
+        "B: bytes expected 9, got 8 (-1, less than expected)",
+        "a note",
+    ]
+
+
+def test_no_difference_is_called_none() -> None:
+    assert Examination((Measure("bytes", 1, 1),)).difference == "none"
+    assert str(Measure("bytes", 1, 1)) == "bytes 0"
+
+
+def test_as_many_details_as_are_kept_leave_nothing_out() -> None:
+    examination = Examination(
+        differences=tuple(Difference(str(n), "bytes", 0, 1) for n in range(50))
+    )
+    assert [line.split(":")[0] for line in examination.details] == [str(n) for n in range(50)]
+
+
+def test_a_result_holds_what_its_examination_said() -> None:
+    result = concluded("2026-04-08T12", "facts_events", TWO_MEASURES, ["sent A", "sent B"])
+
+    assert result.as_dict() == {
+        "hour": "2026-04-08T12",
+        "check": "facts_events",
+        "status": "different",
+        "expected": TWO_MEASURES.expected,
+        "actual": TWO_MEASURES.actual,
+        "difference": TWO_MEASURES.difference,
+        "repaired": "sent A; sent B",
+        "details": TWO_MEASURES.details,
+    }

@@ -57,6 +57,10 @@ def test_complete_or_partial(nodes: list[NodeCoverage], expected: str) -> None:
     ("nodes", "oldest_minute", "expected"),
     [
         pytest.param([node(*range(5, 60))], 5, "lost", id="the oldest is later than what misses"),
+        pytest.param([node(*range(4), *range(5, 60))], 5, "lost", id="one minute, just forgotten"),
+        pytest.param(
+            [node(*range(4), *range(5, 60))], 4.99, "complete", id="one minute, half forgotten"
+        ),
         pytest.param([node(*range(5, 60))], 4.5, "lost", id="a whole missing minute before it"),
         pytest.param([node(*range(1, 60))], 0.5, "complete", id="not a whole minute"),
         pytest.param([node(*range(5, 60))], -1, "complete", id="older ones are still served"),
@@ -77,6 +81,8 @@ def test_lost(nodes: list[NodeCoverage], oldest_minute: float | None, expected: 
         pytest.param(-90, False, "partial", id="only before the hour"),
         pytest.param(-90, True, "complete", id="before and after it"),
         pytest.param(90, True, "lost", id="only after it"),
+        pytest.param(60, True, "lost", id="from its end on"),
+        pytest.param(59.99, True, "complete", id="from its last second on"),
     ],
 )
 def test_without_an_expected_node(
@@ -99,6 +105,8 @@ def test_an_hour_that_has_not_ended_is_partial() -> None:
         pytest.param(300, [0, 5], 12, 50, id="missing five at a time"),
         pytest.param(10, ALL, 360, 0, id="ten seconds: a minute is the least"),
         pytest.param(3600, [30], 1, 0, id="an hour"),
+        pytest.param(7200, [30], 1, 0, id="longer than an hour"),
+        pytest.param(420, [], 9, 60, id="an hour is no multiple of seven minutes"),
     ],
 )
 def test_expected_snapshots_and_missing_minutes(
@@ -127,3 +135,9 @@ def test_a_minute_is_missing_when_any_node_misses_it() -> None:
     )
 
     assert (coverage.expected_snapshots, coverage.missing_minutes) == (120, 50)
+
+
+def test_without_an_expected_node_every_minute_is_missing() -> None:
+    coverage = cover_hour([], HOUR, 60, has_ended=True, oldest_served_ns=None, served_later=False)
+
+    assert (coverage.expected_snapshots, coverage.missing_minutes) == (60, 60)

@@ -117,11 +117,53 @@ def test_a_birth_must_have_been_able_to_flow(total: int, seconds: float, kind: F
     assert int(deltas.uplink[0]) == (total if kind is FirstKind.BORN else 0)
 
 
-@pytest.mark.parametrize(("up", "exceeded"), [(7500, False), (7501, True)])
-def test_a_delta_above_the_rate_is_billed_and_marked(up: int, exceeded: bool) -> None:
-    deltas = judged((up, 0), (60, 0, 0), 60, policy=CounterPolicy(max_bits_per_second=1000))
+@pytest.mark.parametrize(
+    ("up", "down", "exceeded"),
+    [(7500, 0, False), (7501, 0, True), (4000, 3500, False), (1, 7500, True)],
+)
+def test_a_delta_above_the_rate_is_billed_and_marked(up: int, down: int, exceeded: bool) -> None:
+    deltas = judged((up, down), (60, 0, 0), 60, policy=CounterPolicy(max_bits_per_second=1000))
 
-    assert (int(deltas.uplink[0]), bool(deltas.rate_exceeded[0])) == (up, exceeded)
+    assert summary(deltas) == (FirstKind.DELTA, up, down, 1)
+    assert bool(deltas.rate_exceeded[0]) is exceeded
+
+
+def test_both_counters_count_for_what_could_have_flowed() -> None:
+    deltas = judged((1, 7500), None, 60, True, CounterPolicy(max_bits_per_second=1000))
+
+    assert summary(deltas) == (FirstKind.IMPLAUSIBLE, 0, 0, 0)
+    assert deltas.is_baseline.tolist() == [True]
+
+
+def test_the_first_nanosecond_of_1970_is_an_instant_as_any_other() -> None:
+    """Only zero says that there is no predecessor."""
+    values = {field.name: np.ones(1, dtype=np.int64) for field in fields(FirstSamples)}
+    values["first_ns"], values["first_uplink"] = np.array([NOON_NS]), np.array([12])
+    deltas = judge_first_deltas(FirstSamples(**values), CounterPolicy())  # type: ignore[arg-type]
+
+    assert (deltas.kind.tolist(), deltas.uplink.tolist()) == ([FirstKind.DELTA], [11])
+
+
+@pytest.mark.parametrize(
+    ("totals", "before", "is_reset"), [((9, 25), (60, 10, 20), True), ((12, 25), None, False)]
+)
+def test_only_a_reset_is_marked_as_one(
+    totals: tuple[int, int], before: tuple[int, int, int] | None, is_reset: bool
+) -> None:
+    assert judged(totals, before).is_reset.tolist() == [is_reset]
+
+
+@pytest.mark.parametrize("first_sight", ["auto", "charge", "baseline"])
+@pytest.mark.parametrize("before", [None, (61, 10, 20)])
+def test_quantities_are_whole_numbers(
+    first_sight: FirstSight, before: tuple[int, int, int] | None
+) -> None:
+    deltas = judged((12, 25), before, policy=CounterPolicy(first_sight=first_sight))
+
+    for name in ("kind", "uplink", "downlink", "spans_minutes"):
+        assert getattr(deltas, name).dtype == np.int64, name
+    for name in ("absent", "rate_exceeded"):
+        assert getattr(deltas, name).dtype == np.bool_, name
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,27 @@ def test_anything_else_is_no_instant(text: str) -> None:
         parse_instant_ns(text)
 
 
+def test_the_error_shows_what_is_no_instant() -> None:
+    with pytest.raises(ValueError) as caught:
+        parse_instant_ns("yesterday")
+
+    assert str(caught.value) == "not an RFC 3339 instant: 'yesterday'"
+
+
+@pytest.mark.parametrize(
+    ("after_noon_ns", "text"),
+    [
+        (0, "2026-04-08T12:00:00Z"),
+        (1, "2026-04-08T12:00:00.000000001Z"),
+        (500_000_000, "2026-04-08T12:00:00.500000000Z"),
+    ],
+)
+def test_a_fraction_is_written_with_nine_digits_or_not_at_all(
+    after_noon_ns: int, text: str
+) -> None:
+    assert format_instant_ns(NOON_NS + after_noon_ns) == text
+
+
 @given(SPELLABLE_NS)
 def test_what_is_written_is_read_back(instant_ns: int) -> None:
     assert parse_instant_ns(format_instant_ns(instant_ns)) == instant_ns
@@ -90,7 +111,10 @@ def test_the_offset_does_not_matter(minute: int, offset_minutes: int) -> None:
     ],
 )
 def test_an_hour_is_read(text: str) -> None:
-    assert parse_hour(text) == NOON
+    hour = parse_hour(text)
+
+    assert hour == NOON
+    assert type(hour.index) is int
 
 
 @pytest.mark.parametrize(
@@ -105,8 +129,37 @@ def test_an_hour_is_read(text: str) -> None:
     ],
 )
 def test_anything_else_is_no_hour_and_the_error_shows_one(text: str) -> None:
-    with pytest.raises(UsageError, match=r"expected a UTC hour such as 2026-04-08T12 .* got"):
+    with pytest.raises(UsageError) as caught:
         parse_hour(text)
+
+    why = ", which is not on a whole hour" if "T12:" in text else ""
+    assert str(caught.value) == (
+        "hours: expected a UTC hour such as 2026-04-08T12 or 2026-04-08T12:00:00Z, "
+        f"got {text!r}{why}"
+    )
+
+
+FIRST, LAST = Hour(0), Hour(1000 * 365 * 24 - 1)
+
+
+@pytest.mark.parametrize("hour", [FIRST, FIRST.next, LAST], ids=str)
+def test_hours_are_counted_from_1970_for_a_thousand_years(hour: Hour) -> None:
+    assert parse_hour(str(hour)) == hour
+
+
+@pytest.mark.parametrize("hour", [FIRST.previous, LAST.next], ids=str)
+def test_an_hour_before_or_after_them_is_refused(hour: Hour) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_hour(str(hour))
+
+    assert str(caught.value) == f"hours: expected an hour between 1970 and 2970, got '{hour}'"
+
+
+def test_the_last_microsecond_of_an_hour_is_in_it_a_thousand_years_from_now() -> None:
+    """Floats cannot tell it from the next hour any more."""
+    last_microsecond = datetime(2970, 1, 1, tzinfo=UTC) - timedelta(microseconds=1)
+
+    assert str(Hour.of(last_microsecond)) == "2969-12-31T23"
 
 
 @given(st.integers(1, 10**6))
@@ -132,5 +185,12 @@ def test_a_range_is_half_open_and_in_order() -> None:
 
 @pytest.mark.parametrize("hours_later", [0, -1])
 def test_an_empty_or_reversed_range_is_refused(hours_later: int) -> None:
-    with pytest.raises(UsageError, match="half-open"):
-        HourRange(NOON, Hour(NOON.index + hours_later))
+    end = Hour(NOON.index + hours_later)
+
+    with pytest.raises(UsageError) as caught:
+        HourRange(NOON, end)
+
+    assert str(caught.value) == (
+        f"hours: --to {end} is not after --from 2026-04-08T12; ranges are half-open, so one hour "
+        "is --from 2026-04-08T12 --to 2026-04-08T13"
+    )

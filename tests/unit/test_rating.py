@@ -80,8 +80,13 @@ def test_the_narrowest_version_in_force(
 
 
 def test_no_version_in_force_names_the_command() -> None:
-    with pytest.raises(UsageError, match=r"2026-04-08T12:00Z.*billing-etl price publish"):
+    with pytest.raises(UsageError) as caught:
         price(PriceBook([version(1, since=MINUTE + 1)], [], []))
+
+    assert str(caught.value) == (
+        "price: expected a version in force at 2026-04-08T12:00Z, got none; publish one with "
+        "`billing-etl price publish FILE`"
+    )
 
 
 def test_every_multiplier_is_looked_up() -> None:
@@ -119,6 +124,12 @@ def test_before_its_first_dated_region_a_source_has_the_default_one() -> None:
     assert found == [3, 2]
 
 
+def test_the_default_region_is_called_so_unless_another_name_is_given() -> None:
+    book = PriceBook([version(1, region_multipliers={"default": Decimal(2)})], [], [])
+
+    assert book.rate(A, "jp-1", "tcp", MINUTE).region_multiplier == 2
+
+
 @pytest.mark.parametrize(
     ("versions", "members", "regions"),
     [
@@ -148,6 +159,31 @@ def test_before_its_first_dated_region_a_source_has_the_default_one() -> None:
             [],
             id="a peak that begins at half past",
         ),
+        pytest.param(
+            [version(1), version(2, "account", A, MINUTE + 30)], [], [], id="a price of its own"
+        ),
+        pytest.param(
+            [version(1), version(2, "plan", "p"), version(3, "plan", "p", MINUTE + 30)],
+            [(A, 0, "p")],
+            [],
+            id="a new version of its plan",
+        ),
+        pytest.param(
+            [
+                version(1),
+                version(
+                    2,
+                    "account",
+                    A,
+                    peak_hours=(18,),
+                    peak_multiplier=Decimal(2),
+                    peak_time_zone=KOLKATA,
+                ),
+            ],
+            [],
+            [],
+            id="a peak of its own that begins at half past",
+        ),
     ],
 )
 def test_a_rate_that_differs_within_the_hour_is_known_to(
@@ -167,6 +203,21 @@ def test_an_hour_without_a_change_is_rated_at_once(hour: Hour) -> None:
     book = PriceBook([version(1), version(2, since=MINUTE + 30)], [], [("jp-1", 0, "jp")])
 
     assert not book.changes_within(A, "jp-1", hour)
+
+
+@pytest.mark.parametrize(
+    "versions",
+    [
+        pytest.param([version(1), version(2, since=MINUTE)], id="a change in the first minute"),
+        pytest.param([version(1), version(2, since=MINUTE + 60)], id="a change in the next hour"),
+        pytest.param(
+            [version(1, peak_hours=(12,), peak_multiplier=Decimal(2))], id="a peak of whole hours"
+        ),
+        pytest.param([version(1), version(2, "account", B, MINUTE + 30)], id="another account's"),
+    ],
+)
+def test_a_change_at_the_edge_of_the_hour_is_none_within_it(versions: list[PriceVersion]) -> None:
+    assert not PriceBook(versions, [], []).changes_within(A, "jp-1", NOON)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 """Deltas of an hour summed per series and minute; invariant 1: bytes are conserved."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from billing_etl.counters import (
     hour_deltas,
     judge_first_deltas,
 )
+from billing_etl.errors import TerminalError
 from billing_etl.hours import NS_PER_MINUTE, NS_PER_SECOND, parse_hour
 from billing_etl.records import Int64Array, Snapshot
 
@@ -40,6 +42,7 @@ def hour_of(
     readings: list[tuple[float, dict[int, tuple[int, int]]]],
     before: dict[int, tuple[int, int]] | None = None,
     first_sight: str = "auto",
+    policy: CounterPolicy | None = None,
 ) -> Hour:
     """Readings: seconds into the hour, totals by account number. ``before``: a minute earlier."""
     collector = SampleCollector()
@@ -77,7 +80,7 @@ def hour_of(
         node_prev_ns=snapshot_prev_ns[samples.snapshot[at]],
         appeared=(samples.snapshot[at] > nonempty_at) | np.full(len(at), bool(before)),
     )
-    policy = CounterPolicy(first_sight=first_sight, max_bits_per_second=2**62)  # type: ignore[arg-type]
+    policy = policy or CounterPolicy(first_sight=first_sight, max_bits_per_second=2**62)  # type: ignore[arg-type]
     judged = judge_first_deltas(firsts, policy)
     return Hour(samples, firsts, judged, hour_deltas(samples, judged, snapshot_prev_ns, policy))
 
@@ -145,9 +148,111 @@ def test_a_reset_later_in_the_minute_of_the_first_sample_is_known() -> None:
     assert facts(within) == [(0, 0, 10, 0, 1, True)]
 
 
-def test_an_hour_without_samples_has_nothing() -> None:
-    assert facts(hour_of([])) == []
-    assert facts(hour_of([(3, {})])) == []
+def test_a_reset_is_known_at_the_first_sample_of_its_own_series() -> None:
+    hour = hour_of(
+        [(3, {0: (9, 0), 1: (9, 0), 2: (9, 0)}), (33, {0: (10, 0), 1: (1, 0), 2: (10, 0)})],
+        before={0: (0, 0), 1: (0, 0), 2: (0, 0)},
+    )
+
+    assert hour.deltas.reset_after_first.tolist() == [False, True, False]
+
+
+def test_first_and_last_samples_are_told_by_their_places() -> None:
+    hour = hour_of([(3, {0: (1, 0), 1: (1, 0)}), (63, {0: (2, 0)}), (123, {0: (3, 0), 2: (1, 0)})])
+
+    assert hour.deltas.first.tolist() == [0, 3, 4]
+    assert hour.deltas.last.tolist() == [2, 3, 4]
+
+
+def test_both_counters_of_a_delta_add_up_and_count_for_its_snapshot() -> None:
+    hour = hour_of([(3, {0: (1, 1)}), (63, {0: (3, 8)}), (123, {})], before={0: (0, 0)})
+
+    assert hour.deltas.delta_quantity.tolist() == [2, 9]
+    assert hour.deltas.quantity.tolist() == [0, 9, 0]
+    assert hour.deltas.compared.tolist() == [0, 1, 0]
+    assert hour.deltas.fell.tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "between", "up", "absent"),
+    [
+        pytest.param(153, 63, 1, False, id="2.5 intervals"),
+        pytest.param(154, 63, 1, True, id="more, and the node was seen meanwhile"),
+        pytest.param(154, None, 1, False, id="the node was not seen either"),
+        pytest.param(154, 63, 0, False, id="no bytes after it"),
+    ],
+)
+def test_a_series_that_was_absent_within_the_hour(
+    seconds: int, between: int | None, up: int, absent: bool
+) -> None:
+    meanwhile = [(between, {1: (0, 0)})] if between else []
+    hour = hour_of([(3, {0: (5, 5)}), *meanwhile, (seconds, {0: (5 + up, 5)})], before={0: (5, 5)})
+
+    assert hour.deltas.inner_absent.tolist() == ([1] if absent else [])
+
+
+@pytest.mark.parametrize(("up", "exceeded"), [(7500, []), (7501, [1])])
+def test_a_delta_within_the_hour_above_the_rate_is_billed_and_marked(
+    up: int, exceeded: list[int]
+) -> None:
+    policy = CounterPolicy(max_bits_per_second=1000)
+    hour = hour_of([(3, {0: (0, 0)}), (63, {0: (up, 0)})], before={0: (0, 0)}, policy=policy)
+
+    assert facts(hour) == [(0, 1, up, 0, 1, False)]
+    assert hour.deltas.inner_exceeded.tolist() == exceeded
+
+
+def test_the_first_delta_is_not_marked_a_second_time() -> None:
+    """``judge_first_deltas`` does that."""
+    hour = hour_of([(3, {0: (2**40, 0)})], before={0: (0, 0)}, policy=CounterPolicy())
+
+    assert hour.judged.rate_exceeded.tolist() == [True]
+    assert hour.deltas.inner_exceeded.tolist() == []
+
+
+HALF = 2**62
+
+
+def test_bytes_of_a_minute_up_to_the_limit_are_facts() -> None:
+    hour = hour_of([(3, {0: (HALF, HALF - 1)}), (33, {0: (HALF, HALF - 1)})], first_sight="charge")
+
+    assert facts(hour) == [(0, 0, HALF, HALF - 1, 1, False)]
+
+
+def test_bytes_of_a_minute_beyond_the_limit_are_refused() -> None:
+    """A full counter, and after a restart within the minute another one."""
+    with pytest.raises(TerminalError, match=r"^bytes of a series in a minute: expected at most"):
+        hour_of([(3, {0: (HALF, HALF - 1)}), (33, {0: (HALF - 1, HALF)})], first_sight="charge")
+
+
+def test_bytes_of_a_snapshot_beyond_the_limit_are_told_as_the_limit() -> None:
+    full, empty = (HALF, HALF - 1), (0, 0)
+    hour = hour_of([(3, {0: empty, 1: empty}), (63, {0: full, 1: full}), (123, {0: full})])
+
+    assert hour.deltas.quantity.tolist() == [0, 2**63 - 1, 0]
+
+
+@pytest.mark.parametrize("readings", [[], [(3, {})]], ids=["no snapshot", "an empty one"])
+def test_an_hour_without_samples_has_nothing(
+    readings: list[tuple[float, dict[int, tuple[int, int]]]],
+) -> None:
+    deltas = hour_of(readings).deltas
+
+    for field in fields(HourDeltas):
+        per_snapshot = field.name in ("compared", "fell", "quantity")
+        assert getattr(deltas, field.name).tolist() == [0] * (len(readings) * per_snapshot)
+
+
+@pytest.mark.parametrize("readings", [[], [(3, {0: (1, 0)}), (4, {0: (2, 0)})]])
+def test_deltas_are_whole_numbers_and_marks(
+    readings: list[tuple[float, dict[int, tuple[int, int]]]],
+) -> None:
+    deltas = hour_of(readings).deltas
+
+    for field in fields(HourDeltas):
+        is_mark = field.name in ("fact_is_reset", "reset_after_first")
+        expected = np.bool_ if is_mark else np.int64
+        assert getattr(deltas, field.name).dtype == expected, field.name
 
 
 # --- properties --------------------------------------------------------------------------------

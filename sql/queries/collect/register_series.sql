@@ -1,6 +1,8 @@
--- Purpose: makes series that are not known yet. Conflict key: (node_key, account_key, inbound_tag, meter_id).
+-- Purpose: makes series that are not known yet, in the given order. Conflict key: (node_key, account_key, inbound_tag, meter_id).
 insert into billing_core.series (node_key, account_key, inbound_tag, meter_id)
 select w.node_key, a.account_key, w.inbound_tag, %(meter_id)s
-from unnest(%(node_keys)s::int[], %(accounts)s::uuid[], %(tags)s::text[]) as w (node_key, account_uuid, inbound_tag)
+from unnest(%(node_keys)s::int[], %(accounts)s::uuid[], %(tags)s::text[])
+     with ordinality as w (node_key, account_uuid, inbound_tag, position)
 join billing_core.accounts a using (account_uuid)
+order by w.position
 on conflict (node_key, account_key, inbound_tag, meter_id) do nothing
