@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from billing_etl.errors import RetryableError, UsageError
+from billing_etl.errors import BusyError, RetryableError, UsageError
 from billing_etl.hours import Hour
 from billing_etl.pipeline.engine import Engine
 from billing_etl.rating import period_of
@@ -49,6 +49,8 @@ def add_credit(engine: Engine, account: str, amount: Decimal, reason: str) -> Cr
     with engine.run("credit") as run:
         try:
             credit = _append_credit(engine, account_uuid, amount, reason, run.run_id)
+        except BusyError:
+            raise
         except RetryableError:
             # Perhaps only the answer to the COMMIT was lost; given again, it would count twice.
             found = _credit_of_run(engine, run.run_id)

@@ -2,9 +2,9 @@
 -- Grain:   account, region and hour
 create or replace view billing.usage_hours as
 select u.account_uuid, u.region, date_trunc('hour', u.minute, 'UTC') as hour,
-       sum(u.uplink_bytes)::bigint as uplink_bytes, sum(u.downlink_bytes)::bigint as downlink_bytes,
-       sum(u.total_bytes)::bigint as total_bytes, sum(u.included_bytes)::bigint as included_bytes,
-       sum(u.rated_bytes)::bigint as rated_bytes, sum(u.amount) as amount
+       billing_core.capped(sum(u.uplink_bytes)) as uplink_bytes, billing_core.capped(sum(u.downlink_bytes)) as downlink_bytes,
+       billing_core.capped(sum(u.total_bytes)) as total_bytes, billing_core.capped(sum(u.included_bytes)) as included_bytes,
+       billing_core.capped(sum(u.rated_bytes)) as rated_bytes, sum(u.amount) as amount
 from billing.usage_minutes u
 group by u.account_uuid, u.region, date_trunc('hour', u.minute, 'UTC');
 comment on view billing.usage_hours is 'Usage in bytes and its amount per account, region and hour.';

@@ -2,9 +2,9 @@
 -- Grain:   account, region and day (UTC)
 create or replace view billing.usage_days as
 select h.account_uuid, h.region, date_trunc('day', h.hour, 'UTC') as day,
-       sum(h.uplink_bytes)::bigint as uplink_bytes, sum(h.downlink_bytes)::bigint as downlink_bytes,
-       sum(h.total_bytes)::bigint as total_bytes, sum(h.included_bytes)::bigint as included_bytes,
-       sum(h.rated_bytes)::bigint as rated_bytes, sum(h.amount) as amount
+       billing_core.capped(sum(h.uplink_bytes)) as uplink_bytes, billing_core.capped(sum(h.downlink_bytes)) as downlink_bytes,
+       billing_core.capped(sum(h.total_bytes)) as total_bytes, billing_core.capped(sum(h.included_bytes)) as included_bytes,
+       billing_core.capped(sum(h.rated_bytes)) as rated_bytes, sum(h.amount) as amount
 from billing.usage_hours h
 group by h.account_uuid, h.region, date_trunc('day', h.hour, 'UTC');
 comment on view billing.usage_days is 'Usage in bytes and its amount per account, region and UTC day.';

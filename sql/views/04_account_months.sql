@@ -3,7 +3,7 @@
 create or replace view billing.account_months as
 with periods as (
     select h.account_key, billing_core.period_hour(h.hour, billing_core.anchor_day()) as period_hour,
-           sum(h.quantity)::bigint as total_bytes, max(h.hour) filter (where h.quantity > 0) as last_hour
+           billing_core.capped(sum(h.quantity)) as total_bytes, max(h.hour) filter (where h.quantity > 0) as last_hour
     from billing_core.account_hours h
     where h.meter_id = 1
     group by 1, 2

@@ -2,7 +2,8 @@
 
 mutmut makes the mutants and runs the tests that `[tool.mutmut]` in pyproject.toml names. It works
 on a copy in .data/mutation, so the checkout stays as it is; there, `mutmut show NAME` shows a
-mutant. Every mutant that survives must be in survivors.toml with its reason.
+mutant. Every mutant that survives must be in survivors.toml with its reason. Constants and
+defaults of fields are not mutated: mutmut changes what functions do.
 """
 
 import os

@@ -141,7 +141,7 @@ def test_a_wait_says_for_what_and_ends_with_an_error_that_names_it(
 
     assert isinstance(caught.value, RetryableError)
     # Once, or twice: a credit looks whether it was given after all, under the same lock.
-    assert set(messages(caplog)) == {f"{wait.line}, at most 0.3 s"}
+    assert messages(caplog) == [f"{wait.line}, at most 0.3 s"]
     who, _, what = wait.line.partition(": waits for ")
     assert f"{who}: waited 0.3 s for {what}; nothing was written" in str(caught.value)
     caplog.clear()

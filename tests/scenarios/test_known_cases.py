@@ -560,6 +560,23 @@ def test_totals_at_the_limit_of_64_bits_are_exact(
     assert reconcile_hours(line.engine, HourRange(hour_of("12"), hour_of("13"))).clean
 
 
+def test_a_day_beyond_64_bits_shows_the_limit_and_keeps_nobody_from_reading(line: Line) -> None:
+    """Elsewhere one counter gone mad makes every query of the day fail; its amount stays exact."""
+    served = readings(("11:59:03", 0, 0), ("12:00:03", LIMIT, 0), ("13:00:03", 7, 0))
+    served += readings(("13:01:03", LIMIT, 0))
+    served += readings(("11:59:03", 0, 0), ("12:00:03", 50, 0), account=B)
+    line.serve(served)
+
+    line.collected("12", "13")
+    assert_audited(line, served, "12", "13")
+
+    for relation in ("usage_days", "account_months"):
+        name = "total_bytes" if relation == "usage_days" else "bytes"
+        found = line.rows(f"select {name}, amount from billing.{relation} order by 1")
+        assert found == [(50, 0), (LIMIT, 2 * (2 * LIMIT - 100))]
+    assert reconcile_hours(line.engine, HourRange(hour_of("12"), hour_of("14"))).clean
+
+
 def deliver_to(line: Line, bucket: str, object_store: EmbeddedObjectStore) -> None:
     line.settings |= {
         "s3_enabled": True,

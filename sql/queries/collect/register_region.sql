@@ -1,13 +1,16 @@
--- Purpose: dates the region of a source (R2): the first one since ever, a change from this hour on.
+-- Purpose: dates the region that a source's setting names (R2): the first one since ever, a change of the setting from
+-- this hour on. A region that was published stays until the setting changes.
 -- Grain: source and minute. Conflict key: (source_key, from_minute).
+with changed as (
+    update billing_core.sources
+    set setting_region = %(region)s
+    where source_id = %(source_id)s and setting_region is distinct from %(region)s
+    returning source_key
+)
 insert into billing_core.source_regions as r (source_key, from_minute, region)
-select s.source_key,
-       case when latest.region is null then 0 else %(now_hour)s * 60 end,
+select c.source_key,
+       case when exists (select from billing_core.source_regions d where d.source_key = c.source_key)
+            then %(now_hour)s * 60 else 0 end,
        %(region)s
-from billing_core.sources s
-left join lateral (
-    select region from billing_core.source_regions
-    where source_key = s.source_key order by from_minute desc limit 1
-) latest on true
-where s.source_id = %(source_id)s and latest.region is distinct from %(region)s
+from changed c
 on conflict (source_key, from_minute) do update set region = excluded.region

@@ -1,6 +1,6 @@
 -- Purpose: what each account used and owes, and why. Grain: account. Parameters: start, end.
-select u.account_uuid, sum(u.total_bytes)::bigint as total_bytes, sum(u.included_bytes)::bigint as included_bytes,
-       sum(u.rated_bytes)::bigint as rated_bytes, sum(u.amount) as amount,
+select u.account_uuid, billing_core.capped(sum(u.total_bytes)) as total_bytes, billing_core.capped(sum(u.included_bytes)) as included_bytes,
+       billing_core.capped(sum(u.rated_bytes)) as rated_bytes, sum(u.amount) as amount,
        string_agg(distinct trim_scale(u.unit_price)::text, ', ') filter (where u.rated_bytes > 0) as unit_prices,
        string_agg(distinct trim_scale(u.multiplier)::text, ', ') filter (where u.rated_bytes > 0) as multipliers,
        b.balance,

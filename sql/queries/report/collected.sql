@@ -2,7 +2,7 @@
 select h.*, coalesce(u.total_bytes, 0) as total_bytes
 from billing.source_hours h
 left join (
-    select source_id, date_trunc('hour', minute, 'UTC') as hour, sum(total_bytes)::bigint as total_bytes
+    select source_id, date_trunc('hour', minute, 'UTC') as hour, billing_core.capped(sum(total_bytes)) as total_bytes
     from billing.usage_minutes where minute >= %(start)s and minute < %(end)s group by 1, 2
 ) u using (source_id, hour)
 where h.hour >= %(start)s and h.hour < %(end)s

@@ -1,5 +1,5 @@
 -- Purpose: resets, gaps, births, quarantine and findings. Grain: hour, source and kind. Parameters: start, end.
-select hour, source_id, what, count(*) as cases, sum(total_bytes)::bigint as total_bytes, meaning
+select hour, source_id, what, count(*) as cases, billing_core.capped(sum(total_bytes)) as total_bytes, meaning
 from (
     select hour, source_id, reset_class as what, total_bytes,
            case reset_class when 'node_restart' then 'the node restarted: counted from zero'
