@@ -12,7 +12,10 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from .oracle import (
+from oracle.money import period_start
+from oracle.oracle import audit
+from oracle.reading import read_instant
+from oracle.terms import (
     HOUR_NS,
     MINUTE_NS,
     SECOND_NS,
@@ -24,11 +27,8 @@ from .oracle import (
     Result,
     Series,
     SourceHour,
-    audit,
-    period_start,
-    read_instant,
 )
-from .worlds import World, random_world
+from oracle.worlds import World, random_world
 
 A = "aaaaaaaa-0000-4000-8000-000000000001"
 B = "bbbbbbbb-0000-4000-8000-000000000002"

@@ -3,7 +3,8 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from oracle.oracle import Result, audit
+from oracle.oracle import audit
+from oracle.terms import Result
 
 from billing_etl.hours import NS_PER_MINUTE, format_instant_ns, parse_instant_ns
 from pipeline.harness import JSON, Line, hour_of

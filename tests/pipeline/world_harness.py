@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import psycopg
-from oracle.oracle import Result, Series, audit
+from oracle.oracle import audit
+from oracle.terms import Result, Series
 from oracle.worlds import World
 
 from billing_etl.hours import Hour, HourRange, format_instant_ns

@@ -17,7 +17,8 @@ from typing import Any, ClassVar
 import psycopg
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from oracle.oracle import HOUR_NS, MINUTE_NS, Series, period_start
+from oracle.money import period_start
+from oracle.terms import HOUR_NS, MINUTE_NS, Series
 from oracle.worlds import random_version
 from pipeline.world_harness import (
     JUDGED_FINDINGS,

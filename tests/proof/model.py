@@ -11,15 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from oracle.oracle import (
-    HOUR_NS,
-    MINUTE_NS,
-    Result,
-    audit,
-    judge_sample,
-    read_instant,
-)
-from oracle.oracle import Node as OracleNode
+from oracle.oracle import audit
+from oracle.reading import judge_sample, read_instant
+from oracle.terms import HOUR_NS, MINUTE_NS, Result
+from oracle.terms import Node as OracleNode
 from oracle.worlds import World, instant_text, random_world
 
 JSON: TypeAlias = dict[str, Any]

@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 import pytest
-from oracle.oracle import Result, audit
+from oracle.oracle import audit
+from oracle.terms import Result
 from pipeline.harness import (
     DAY,
     HISTORY,

@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from oracle.oracle import rate as rate_by_oracle
+from oracle.money import rate as rate_by_oracle
 from pipeline.audited import assert_as_audited, audited
 from pipeline.harness import JSON, A, Fact, Line, facts, ledger, net, readings, resets, usage
 from pipeline.world_harness import Found, assert_billed, assert_collected

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from oracle import oracle
+from oracle import oracle, terms
 
 from billing_etl.counters import (
     CounterPolicy,
@@ -185,10 +185,10 @@ class Computed:
         )
 
     @property
-    def names(self) -> list[oracle.Series]:
-        return [oracle.Series(SOURCE, *key) for key in self.samples.series_keys]
+    def names(self) -> list[terms.Series]:
+        return [terms.Series(SOURCE, *key) for key in self.samples.series_keys]
 
-    def facts(self) -> dict[tuple[oracle.Series, int], oracle.Fact]:
+    def facts(self) -> dict[tuple[terms.Series, int], terms.Fact]:
         deltas = self.deltas
         rows = zip(
             deltas.fact_series.tolist(),
@@ -199,7 +199,7 @@ class Computed:
             deltas.fact_is_reset.tolist(),
             strict=True,
         )
-        return {(self.names[series], minute): oracle.Fact(*rest) for series, minute, *rest in rows}
+        return {(self.names[series], minute): terms.Fact(*rest) for series, minute, *rest in rows}
 
     def history(self) -> tuple[list[Any], list[Any], list[Any]]:
         """Resets, gaps and findings; a series' or a node's key is its position and one."""
@@ -248,7 +248,7 @@ class Computed:
                 (
                     self.names[gap.series_id - 1]
                     if gap.series_id
-                    else oracle.Node(SOURCE, *samples.nodes[gap.node_key - 1]),
+                    else terms.Node(SOURCE, *samples.nodes[gap.node_key - 1]),
                     gap.from_ns,
                     gap.until_ns,
                     gap.quantity,
@@ -292,7 +292,7 @@ def _last_readings(served: list[Served]) -> dict[SeriesKey, tuple[int, int, int]
     return last
 
 
-def audited(world: World) -> oracle.SourceHour:
+def audited(world: World) -> terms.SourceHour:
     """The same hour by the oracle, which sees the whole history at once."""
     source = {
         "source_id": SOURCE,

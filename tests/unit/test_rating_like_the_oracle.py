@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 import pytest
-from oracle import oracle
+from oracle import money, terms
 
 from billing_etl.hours import Hour, parse_hour
 from billing_etl.rating import PriceBook, PriceVersion, Scope, period_of, split_quota
@@ -23,7 +23,7 @@ START = parse_hour("2026-03-31T22")
 ACCOUNTS = [f"3f2b0a1c-0000-4000-8000-00000000000{letter}" for letter in "ab"]
 TAGS = ("tcp", "udp")
 SOURCE_IDS = ["jp-1", "us-1"]
-SOURCES: list[oracle.Settings] = [{"source_id": each, "region": "jp"} for each in SOURCE_IDS]
+SOURCES: list[terms.Settings] = [{"source_id": each, "region": "jp"} for each in SOURCE_IDS]
 MULTIPLIERS = (Decimal(1), Decimal("1.5"), Decimal("0.3"))
 SEEDS = [range(at, at + 50) for at in range(0, 200, 50)]
 KEYS: list[tuple[Scope, str]] = [
@@ -39,7 +39,7 @@ class World:
     versions: list[PriceVersion]
     members: list[tuple[str, int, str]]
     regions: list[tuple[str, int, str]]
-    facts: dict[tuple[oracle.Series, int], oracle.Fact]
+    facts: dict[tuple[terms.Series, int], terms.Fact]
     anchor_day: int
 
     @cached_property
@@ -82,9 +82,9 @@ def random_world(seed: int) -> World:
     facts = {}
     for _ in range(rng.randrange(12)):
         names = (("dev", "prod"), ("node-1", "node-2"), ACCOUNTS, TAGS)
-        series = oracle.Series(rng.choice(SOURCE_IDS), *(rng.choice(each) for each in names))
+        series = terms.Series(rng.choice(SOURCE_IDS), *(rng.choice(each) for each in names))
         minute = START.first_minute + rng.choice((rng.randrange(180), 119))
-        facts[series, minute] = oracle.Fact(rng.randrange(60), rng.randrange(60), 1, False)
+        facts[series, minute] = terms.Fact(rng.randrange(60), rng.randrange(60), 1, False)
     return World(
         versions,
         [(account, minute, plan) for (account, minute), plan in plans.items()],
@@ -94,16 +94,16 @@ def random_world(seed: int) -> World:
     )
 
 
-def _consumption_order(key: tuple[oracle.Series, int]) -> tuple[object, ...]:
+def _consumption_order(key: tuple[terms.Series, int]) -> tuple[object, ...]:
     series, minute = key
     return (minute, series.node_id, series.inbound_tag, series.env, series.source_id)
 
 
-def rated(world: World) -> dict[tuple[oracle.Series, int], tuple[int, int, Fraction]]:
+def rated(world: World) -> dict[tuple[terms.Series, int], tuple[int, int, Fraction]]:
     """Included and rated bytes and the amount of every fact, hour by hour with a carry."""
     found = {}
     used: dict[tuple[str, Hour], int] = defaultdict(int)
-    by_hour: dict[tuple[int, str], list[tuple[oracle.Series, int]]] = defaultdict(list)
+    by_hour: dict[tuple[int, str], list[tuple[terms.Series, int]]] = defaultdict(list)
     for series, minute in sorted(world.facts, key=_consumption_order):
         by_hour[minute // 60, series.account].append((series, minute))
     for (hour, account), keys in sorted(by_hour.items()):
@@ -126,8 +126,8 @@ def rated(world: World) -> dict[tuple[oracle.Series, int], tuple[int, int, Fract
     return found
 
 
-def audited(world: World) -> oracle.Bill:
-    return oracle.rate(
+def audited(world: World) -> terms.Bill:
+    return money.rate(
         {
             "anchor_day": world.anchor_day,
             "versions": [
