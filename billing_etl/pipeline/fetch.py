@@ -30,7 +30,8 @@ class ServedHour:
         clock_ns: the exporter's clock (its ``Date`` header), else this machine's.
         oldest_served_ns: oldest snapshot served, as far as it matters for the hour; None: none.
         expected_nodes: nodes whose coverage counts (C12).
-        seen_later: nodes with a snapshot after the hour.
+        seen_later: nodes with a snapshot after the hour, served or stored.
+        served_later: some snapshot after the hour is served, as far as it was asked for.
     """
 
     samples: HourSamples
@@ -39,6 +40,7 @@ class ServedHour:
     oldest_served_ns: int | None
     expected_nodes: list[tuple[str, str]]
     seen_later: set[tuple[str, str]]
+    served_later: bool
 
 
 def fetch_hour(source: Source, hour: Hour, contexts: list[NodeContext]) -> ServedHour:
@@ -60,12 +62,21 @@ def fetch_hour(source: Source, hour: Hour, contexts: list[NodeContext]) -> Serve
             for node in expected
             if not any(ns >= last_interval_ns for ns in _instants(samples, node))
         }
+        served_later: set[tuple[str, str]] = set()
         if clock_ns >= hour.end_ns:
             missing = unsettled - seen_later
             if missing or not expected:
-                seen_later |= _seen_later(client, source, hour, missing)
+                served_later = _served_later(client, source, hour, missing)
         oldest_ns = _oldest_served(client, source, hour, samples, lookback, expected)
-    return ServedHour(samples, lookback, clock_ns, oldest_ns, expected, seen_later)
+    return ServedHour(
+        samples,
+        lookback,
+        clock_ns,
+        oldest_ns,
+        expected,
+        seen_later | served_later,
+        bool(served_later),
+    )
 
 
 def _collect(source: Source, hour: Hour, snapshots: Iterable[Snapshot]) -> HourSamples:
@@ -119,7 +130,7 @@ def _instants(samples: HourSamples, node: tuple[str, str]) -> list[int]:
     return [int(ns) for ns in samples.snapshot_ns[samples.snapshot_node == keys.index(node)]]
 
 
-def _seen_later(
+def _served_later(
     client: ExporterClient, source: Source, hour: Hour, missing: set[tuple[str, str]]
 ) -> set[tuple[str, str]]:
     """Nodes with a snapshot after the hour: looked for until the missing ones are seen.

@@ -247,7 +247,7 @@ class HourWriter:
             self.source.interval_seconds,
             has_ended=served.clock_ns >= self.hour.end_ns,
             oldest_served_ns=served.oldest_served_ns,
-            served_later=bool(served.seen_later),
+            served_later=served.served_later,
         )
 
     def _counts(self, served: ServedHour, first: FirstDeltas, coverage: Coverage) -> dict[str, Any]:

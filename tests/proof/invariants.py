@@ -83,11 +83,13 @@ INVARIANTS: Final = {
     """,
     "R5 one first entry per account-hour, then adjustments": """
         select * from (
-            select account_key, hour, entry_type, reason, row_number() over w as place,
-                row_number() over (partition by account_key, hour, period_hour order by entry_id)
+            select account_key, hour, period_hour, entry_type, reason,
+                row_number() over (partition by account_key, hour order by entry_id) as place
             from billing_core.ledger_entries where hour is not null
-            window w as (partition by account_key, hour order by entry_id)
-        ) e where (place > 1 and entry_type <> 'adjustment') or reason = ''
+        ) e
+        where (place > 1 and entry_type <> 'adjustment') or reason = ''
+            -- R7: posted in a later period than its own, the first one is an adjustment too.
+            or (place = 1 and (entry_type = 'traffic_charge') <> (period_hour <= hour))
     """,
     "R6 balances run on from entry to entry": """
         with chained as (
