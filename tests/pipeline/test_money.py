@@ -390,6 +390,31 @@ def test_r3_quota_goes_by_minute_then_node_inbound_env_and_source(line: Line) ->
     assert [included[key] for key in order] == [10, 10, 10, 5, 0, 0, 0]
 
 
+def test_r3_the_earlier_minute_has_the_quota_before_the_first_node_of_the_next(line: Line) -> None:
+    line.settings["initial_included_quota_bytes"] = 15
+    line.serve(
+        [
+            snapshot(at, sample(A, up, 0), node=node)
+            for at, node, up in (
+                ("11:59:03", "node-a", 0),
+                ("11:59:04", "node-b", 0),
+                ("12:00:03", "node-a", 0),
+                ("12:00:04", "node-b", 10),
+                ("12:01:03", "node-a", 10),
+                ("12:01:04", "node-b", 20),
+            )
+        ]
+    )
+    line.collected("12")
+    line.rate()
+
+    assert [(minute, included) for minute, included, *_ in ratings(line)] == [
+        ("12:00", 10),  # node-b
+        ("12:01", 5),  # node-a
+        ("12:01", 0),  # node-b
+    ]
+
+
 @pytest.mark.parametrize(
     ("own", "plan", "default", "included"),
     [

@@ -952,3 +952,20 @@ def test_c15_a_source_that_says_so_may_share_a_node(line: Line) -> None:
     line.collected("12")
 
     assert sum(usage(line).values()) == 2 * 40
+
+
+# --- invariant 4 -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", ["used", "duplicates", "baselines", "quarantined"])
+def test_invariant_4_a_source_hour_that_drops_a_sample_uncounted_is_refused(
+    count: str, line: Line
+) -> None:
+    served = every_minute("12:00", "12:05")
+    served[1]["samples"].append(sample(B, -1, 0))
+    served[2]["samples"] *= 2
+    line.serve(served)
+    line.collected("12")
+
+    with pytest.raises(psycopg.errors.CheckViolation):
+        line.execute(f"update billing_core.source_hours set {count} = {count} - 1")

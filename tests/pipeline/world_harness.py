@@ -66,6 +66,24 @@ def engine_of(world: World, sources: tuple[Source, ...], database_url: str) -> E
     )
 
 
+def version_of(number: int, version: dict[str, Any]) -> Version:
+    """A version of the oracle's price book in the pipeline's terms."""
+    return Version(
+        price_version=f"v{number}",
+        scope=version["scope"],
+        scope_key=version["key"] or "",
+        from_minute=version["from_minute"],
+        price_per_unit=Decimal(version["price_per_byte"]),
+        included_quota=version["included_quota_bytes"],
+        region_multipliers=version["region_multipliers"],
+        line_multipliers=version["line_multipliers"],
+        peak_multiplier=Decimal(version["peak_multiplier"]),
+        offpeak_multiplier=Decimal(version["offpeak_multiplier"]),
+        peak_time_zone=version["peak_time_zone"],
+        peak_hours=version["peak_hours"],
+    )
+
+
 def publish_book(engine: Engine, world: World, *, late: bool) -> None:
     """Publishes versions and plans, and regions of sources that are known by then."""
     if late:
@@ -75,23 +93,7 @@ def publish_book(engine: Engine, world: World, *, late: bool) -> None:
         ]
         publish_prices(engine, PriceFile([], [], regions))
         return
-    versions = [
-        Version(
-            price_version=f"v{number}",
-            scope=v["scope"],
-            scope_key=v["key"] or "",
-            from_minute=v["from_minute"],
-            price_per_unit=Decimal(v["price_per_byte"]),
-            included_quota=v["included_quota_bytes"],
-            region_multipliers=v["region_multipliers"],
-            line_multipliers=v["line_multipliers"],
-            peak_multiplier=Decimal(v["peak_multiplier"]),
-            offpeak_multiplier=Decimal(v["offpeak_multiplier"]),
-            peak_time_zone=v["peak_time_zone"],
-            peak_hours=v["peak_hours"],
-        )
-        for number, v in enumerate(world.book["versions"])
-    ]
+    versions = [version_of(number, each) for number, each in enumerate(world.book["versions"])]
     members = [
         PlanMember(m["account"], m["plan"] or "", m["from_minute"])
         for m in world.book["plan_members"]

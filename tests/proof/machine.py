@@ -28,6 +28,7 @@ from pipeline.world_harness import (
     assert_covered,
     assert_findings,
     assert_states,
+    version_of,
 )
 
 from billing_etl.hours import Hour, HourRange, minute_start
@@ -39,7 +40,7 @@ from billing_etl.pipeline.prices import PriceFile, publish_prices
 from billing_etl.pipeline.rate import ensure_price, rate_hours
 from billing_etl.pipeline.reconcile import ReconcileResult, reconcile_hours
 from billing_etl.settings import Source
-from billing_etl.store.prices import PlanMember, SourceRegion, Version
+from billing_etl.store.prices import PlanMember, SourceRegion
 from proof.consumer import Consumer, FactName
 from proof.invariants import broken_invariants, fingerprints, tables
 from proof.model import Model, SourceModel
@@ -49,24 +50,6 @@ SEEDS = st.integers(0, 2**32 - 1)
 NUMBERS = st.integers(0, 5)
 MINUTES = st.sampled_from((0, 60, 20, 5, 120))
 TWICE = st.sampled_from((False, True, False))
-
-
-def version_of(number: int, version: dict[str, Any]) -> Version:
-    """A published version in the pipeline's terms."""
-    return Version(
-        price_version=f"v{number}",
-        scope=version["scope"],
-        scope_key=version["key"] or "",
-        from_minute=version["from_minute"],
-        price_per_unit=Decimal(version["price_per_byte"]),
-        included_quota=version["included_quota_bytes"],
-        region_multipliers=version["region_multipliers"],
-        line_multipliers=version["line_multipliers"],
-        peak_multiplier=Decimal(version["peak_multiplier"]),
-        offpeak_multiplier=Decimal(version["offpeak_multiplier"]),
-        peak_time_zone=version["peak_time_zone"],
-        peak_hours=version["peak_hours"],
-    )
 
 
 class Billing(RuleBasedStateMachine):
