@@ -5,7 +5,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test lint format unit e2e prove mutate bench lock clean install
+.PHONY: help run test lint format unit e2e prove mutate break bench lock clean install
 
 help: ## shows this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ prove: install ## random steps and kills by the thousand against an independent 
 
 mutate: install ## breaks the pure rooms on purpose, about 2,000 times: which tests notice?
 	$(BIN)/python tests/mutation/mutate.py
+
+break: install ## breaks each rule once, in a copy, and names the test that notices; RULE=C5 for one
+	PYTHONPATH=tests $(BIN)/python -m proof.break_rules $(if $(RULE),--rule $(RULE))
 
 bench: install ## samples per second from HTTP to rated facts, and peak memory
 	$(BIN)/python -m benchmarks.collect_hour
