@@ -37,14 +37,15 @@ format: install ## formats the code
 	$(BIN)/ruff check --fix-only -q .
 	$(BIN)/ruff format .
 
-prove: install ## random steps and kills by the thousand against an independent oracle; SEED=7 repeats
+prove: install ## ten thousand random steps and 200 kills against an independent oracle; SEED=7 repeats
 	PYTHONPATH=tests $(BIN)/python -m proof.prove $(if $(SEED),--seed $(SEED))
 
 mutate: install ## breaks the pure rooms on purpose, about 2,000 times: which tests notice?
 	$(BIN)/python tests/mutation/mutate.py
 
-break: install ## breaks each rule once, in a copy, and names the test that notices; RULE=C5 for one
-	PYTHONPATH=tests $(BIN)/python -m proof.break_rules $(if $(RULE),--rule $(RULE))
+break: install ## breaks each rule once, in a copy: which test notices? RULE=C5,R4 picks; WALK=1: the walk?
+	PYTHONPATH=tests $(BIN)/python -m proof.break_rules $(if $(RULE),--rule $(RULE)) \
+		$(if $(filter-out 0,$(WALK)),--by-walk)
 
 bench: install ## samples per second from HTTP to rated facts, and peak memory
 	$(BIN)/python -m benchmarks.collect_hour

@@ -23,6 +23,7 @@ _BATCH_FIELDS: Final = frozenset({"minute", "batch", "uuid"})
 # The spool is written once and rarely read: speed counts for more than the last tenth of size.
 DEFAULT_PATH_TEMPLATE: Final = "{event_type}/{year}/{month}/{day}/{hour}/{batch}.jsonl"
 _GZIP_LEVEL: Final = 3
+_MAX_USAGE: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +60,23 @@ def cut(events: Iterable[Event], max_events: int, max_bytes: int) -> Iterator[Ba
     """Cuts events, in their order, into batches; holds one batch in memory.
 
     No batch has more than ``max_events`` events or ``max_bytes`` bytes, except that a single
-    event larger than ``max_bytes`` travels alone.
+    event larger than ``max_bytes`` travels alone. No sum of its usage, in any order, leaves 64
+    bits, as the usage of one event never does.
     """
     pending: list[Event] = []
-    size_bytes = 0
+    size_bytes = magnitude = 0
     for event in events:
-        is_full = len(pending) >= max_events or size_bytes + len(event.line) > max_bytes
+        is_full = (
+            len(pending) >= max_events
+            or size_bytes + len(event.line) > max_bytes
+            or magnitude + abs(event.usage) > _MAX_USAGE
+        )
         if pending and is_full:
             yield _batch(pending)
-            pending, size_bytes = [], 0
+            pending, size_bytes, magnitude = [], 0, 0
         pending.append(event)
         size_bytes += len(event.line)
+        magnitude += abs(event.usage)
     if pending:
         yield _batch(pending)
 

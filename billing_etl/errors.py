@@ -17,10 +17,6 @@ class RetryableError(BillingError):
     """The same call may succeed later: network, overload, a lock held by another run."""
 
 
-class BusyError(RetryableError):
-    """Another run held a lock for longer than the lock wait; this one wrote nothing."""
-
-
 class TerminalError(BillingError):
     """The same call will fail again until the other side, or a setting, changes."""
 

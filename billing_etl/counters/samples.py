@@ -27,6 +27,9 @@ class SeriesKey(NamedTuple):
     account_uuid: str
     inbound_tag: str
 
+    def __str__(self) -> str:
+        return f"{self.env}/{self.node_id} {self.account_uuid} {self.inbound_tag}"
+
 
 class PlacedBadSample(NamedTuple):
     """A quarantined sample with the place where it was served."""

@@ -89,12 +89,13 @@ def hour_deltas(
         & (quantity > 0)
         & (snapshot_prev_ns[samples.snapshot] > prev_ns)
     )
-    exceeded = ~is_first & policy.exceeds_rate(quantity, elapsed_ns)
+    inner = np.flatnonzero(~is_first)
+    exceeded = inner[policy.exceeds_rate(quantity[inner], elapsed_ns[inner])]
 
     inner_quantity = np.zeros(len(samples.snapshot_ns), dtype=np.int64)
-    np.add.at(inner_quantity, samples.snapshot[~is_first], quantity[~is_first])
+    np.add.at(inner_quantity, samples.snapshot[inner], quantity[inner])
     inner_estimate = np.zeros(len(samples.snapshot_ns))
-    np.add.at(inner_estimate, samples.snapshot[~is_first], estimate[~is_first])
+    np.add.at(inner_estimate, samples.snapshot[inner], estimate[inner])
     snapshots = len(samples.snapshot_ns)
     inner_quantity = cut_wrapped(inner_quantity, inner_estimate)
 
@@ -106,7 +107,12 @@ def hour_deltas(
     fact_spans = np.maximum.reduceat(spans, starts)
     fact_reset = np.logical_or.reduceat(is_reset, starts)
     fact_estimate = np.add.reduceat(estimate, starts)
-    refuse_wrapped(fact_up + fact_down, fact_estimate, "bytes of a series in a minute")
+    refuse_wrapped(
+        fact_up + fact_down,
+        fact_estimate,
+        minute[starts],
+        lambda at: str(samples.series_keys[samples.series[starts[at]]]),
+    )
     has_bytes = (fact_up + fact_down) > 0
 
     first_minute = minute[first_at]
@@ -127,8 +133,8 @@ def hour_deltas(
         reset_after_first=reset_after_first,
         inner_reset=np.flatnonzero(fell),
         inner_absent=np.flatnonzero(absent),
-        inner_exceeded=np.flatnonzero(exceeded),
-        compared=np.bincount(samples.snapshot[~is_first], minlength=snapshots).astype(np.int64),
+        inner_exceeded=exceeded,
+        compared=np.bincount(samples.snapshot[inner], minlength=snapshots).astype(np.int64),
         fell=np.bincount(samples.snapshot[fell], minlength=snapshots).astype(np.int64),
         quantity=inner_quantity,
         delta_quantity=quantity,

@@ -11,6 +11,7 @@ from functools import cache
 from itertools import islice
 from types import TracebackType
 from typing import Final, Self
+from urllib.parse import urlsplit
 
 import certifi
 import httpx
@@ -288,27 +289,30 @@ def _tls_context(source: Source) -> ssl.SSLContext:
 
     Reading the authorities takes longer than many an answer, so it is done where they are needed.
     """
-    if not source.base_url.startswith("https:"):
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody
-    if not source.ca_file and not source.client_cert:
+    is_https = urlsplit(source.base_url).scheme == "https"  # in lower case, however it was written
+    if is_https and not source.ca_file and not source.client_cert:
         return _usual_authorities()
-    context = _usual_authorities.__wrapped__()  # a context of its own
+    # One of its own; that of plain HTTP trusts nobody, but the files must be readable all the same.
+    context = (
+        _usual_authorities.__wrapped__() if is_https else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    )
     try:
         if source.ca_file:
             context.load_verify_locations(cafile=source.ca_file)
         if source.client_cert:
             certificate, _, key = source.client_cert.partition(",")
             context.load_cert_chain(certificate.strip(), key.strip() or None)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a path with a NUL is no path
         raise UsageError(
             f"source {source.source_id}: expected readable PEM files in ca_file and client_cert, "
-            f"got {error.strerror or error}"
+            f"got {getattr(error, 'strerror', None) or error}"
         ) from None
     return context
 
 
 @cache
 def _usual_authorities() -> ssl.SSLContext:
+    """Read once: authorities of the system that were rotated are seen at the next process start."""
     context = ssl.create_default_context(cafile=certifi.where())
     context.load_default_certs()
     return context

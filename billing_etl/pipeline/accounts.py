@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from billing_etl.errors import BusyError, RetryableError, UsageError
+import psycopg
+
+from billing_etl.errors import BillingError, RetryableError, TerminalError, UsageError
 from billing_etl.hours import Hour
 from billing_etl.pipeline.engine import Engine
 from billing_etl.rating import period_of
@@ -36,7 +38,9 @@ def add_credit(engine: Engine, account: str, amount: Decimal, reason: str) -> Cr
 
     Raises:
         UsageError: the account is no uuid, the amount is not above zero, or the reason is empty.
-        RetryableError: the database was away, or another run held the ledger too long.
+        RetryableError: nothing was given: the database was away, or another run held the ledger
+            too long.
+        TerminalError: it is not known whether the credit was given; a person has to look.
     """
     try:
         account_uuid = str(uuid.UUID(account))
@@ -49,14 +53,9 @@ def add_credit(engine: Engine, account: str, amount: Decimal, reason: str) -> Cr
     with engine.run("credit") as run:
         try:
             credit = _append_credit(engine, account_uuid, amount, reason, run.run_id)
-        except BusyError:
-            raise
-        except RetryableError:
-            # Perhaps only the answer to the COMMIT was lost; given again, it would count twice.
-            found = _credit_of_run(engine, run.run_id)
-            if found is None:
-                raise
-            credit = found
+        except _UnansweredError:
+            # Given again, it would count twice if only the answer was lost.
+            credit = _credit_of_run(engine, run.run_id)
         run.counts.update(credit.as_dict())
         return credit
 
@@ -76,15 +75,40 @@ def _append_credit(
             period_of(now, ratings.anchor_day(connection, engine.settings)),
             run_id,
         )
+        try:
+            connection.commit()
+        except psycopg.Error as error:
+            raise _UnansweredError from error
         return Credit(entry_id, account_uuid, amount, balance)
 
 
-def _credit_of_run(engine: Engine, run_id: int) -> Credit | None:
-    """The credit that a run appended, once its transaction has ended."""
-    with engine.connect() as connection:
-        ratings.lock_rating(connection)  # held by a transaction that is still ending
-        row = ledger.credit_of_run(connection, run_id)
-        return None if row is None else Credit(*row)
+class _UnansweredError(Exception):
+    """The COMMIT was begun and not confirmed: it may have happened or not."""
+
+
+def _credit_of_run(engine: Engine, run_id: int) -> Credit:
+    """The credit that a run appended, once its transaction has ended.
+
+    Raises:
+        RetryableError: it was not given.
+        TerminalError: whether it was given cannot be found out now.
+    """
+    try:
+        with engine.connect() as connection:
+            row = ledger.credit_of_run(connection, run_id)
+            if row is None:
+                ratings.lock_rating(connection)  # held by a transaction that is still ending
+                row = ledger.credit_of_run(connection, run_id)
+    except BillingError as error:
+        raise TerminalError(
+            f"credit: not known whether it was given; look for run {run_id} in billing.ledger "
+            "before giving it again"
+        ) from error
+    if row is None:
+        raise RetryableError(
+            "credit: not given, the connection to the database was lost before it was; run again"
+        )
+    return Credit(*row)
 
 
 def close_period(engine: Engine, label: str) -> Hour:
@@ -121,5 +145,8 @@ def close_period(engine: Engine, label: str) -> Hour:
                 "that are not; run `billing-etl rate` for it first"
             )
         if not ledger.close_period(connection, period, run.run_id):
-            raise UsageError(f"close: period {label} is closed already")
+            raise UsageError(
+                f"close: period {label} is closed already, perhaps by a run that lost its "
+                "connection"
+            )
         return period

@@ -13,6 +13,7 @@ from billing_etl.pipeline.fetch import fetch_hour
 from billing_etl.pipeline.hour_writer import CollectResult, HourWriter
 from billing_etl.settings import Source
 from billing_etl.store import collected
+from billing_etl.store.prices import follow_region_setting
 from billing_etl.store.sources import (
     lock_source,
     node_contexts,
@@ -94,6 +95,8 @@ def collect_hour(
         with engine.connect() as connection:
             lock_source(connection, source.source_id, hour)
             source_key = register_source(connection, source)
+            follow_region_setting(connection, source)
+            connection.commit()  # the rating lock goes before locks of the hour are taken
             prepare_hour(connection, hour, source.lookback_minutes)
             contexts = node_contexts(connection, source_key, hour)
             connection.commit()
@@ -109,6 +112,6 @@ def collect_hour(
 
 def _naming(error: BillingError, source: Source, hour: Hour) -> BillingError:
     """The error with source and hour in its message; the database knows neither."""
-    if source.source_id in str(error):
+    if str(error).startswith(f"source {source.source_id}"):
         return error
     return type(error)(f"source {source.source_id}, hour {hour}: {error}")

@@ -80,6 +80,7 @@ class HourWriter:
         self.source_key = source_key
         self.hour = hour
         self.run_id = run_id
+        self.who = f"source {source.source_id}, hour {hour}"
         self.policy = CounterPolicy(
             source.interval_seconds, source.first_sight, source.max_bits_per_second
         )
@@ -94,11 +95,13 @@ class HourWriter:
         if len(forgotten):
             return self._refuse_shrunk(served, stored_instants, instants, forgotten)
 
+        # Before accounts and series: every run locks in one order. From this hour on is enough, as
+        # look-back is of nodes without a closing before it, so without a fact that could change.
+        sealings = collected.lock_sealings(self.connection, self.hour, self.who)
         series_ids, lookback_ids = self._register_series(served, node_keys)
-        if len(served.lookback.snapshot_ns):
-            write_lookback(
-                self.connection, self.source_key, served.lookback, node_keys, lookback_ids
-            )
+        changed = write_lookback(
+            self.connection, self.source_key, served.lookback, node_keys, lookback_ids
+        )
         context = first_context(
             self.connection,
             self.source_key,
@@ -113,21 +116,22 @@ class HourWriter:
         instants["compared"], instants["fell"] = deltas.compared, deltas.fell
         instants["quantity"] = deltas.quantity
 
-        sealings = collected.lock_sealings(self.connection, self.hour)
-        changed = replace_rows(
+        differs = replace_rows(
             self.connection,
             "billing_core.node_instants",
             stored_instants,
             instants,
             ("node_key", "instant_ns"),
         )
-        changed |= replace_rows(
+        differs |= replace_rows(
             self.connection,
             "billing_core.closings",
             self._stored("closings", collected.CLOSING),
             closing_rows(self.hour, samples, series_ids, context.samples, first, deltas),
             ("series_id", "hour"),
         )
+        if differs:
+            changed.add(self.hour)
         present = {node_keys[key] for key in samples.nodes}
         closed = {
             node_keys[samples.nodes[node]]
@@ -158,18 +162,25 @@ class HourWriter:
         if changed:
             touched = sorted(present | set(stored_instants["node_key"].tolist()))
             differences += judge_again(
-                self.connection, self.source_key, self.hour, touched, self.run_id, self.policy
+                self.connection,
+                self.source_key,
+                changed,
+                self.hour,
+                touched,
+                self.run_id,
+                self.policy,
             )
-        collected.add_account_hours(self.connection, differences)
+        collected.add_account_hours(self.connection, differences, self.who)
         written = sum(
             collected.write_facts(self.connection, difference, sealings)
             for difference in differences
         )
         coverage = self._coverage(served)
         counts = self._counts(served, first, coverage)
-        changed |= collected.upsert_source_hour(self.connection, counts)
-        if changed:
-            collected.expect_nodes_later(self.connection, self.source_key, self.hour, self.run_id)
+        if collected.upsert_source_hour(self.connection, counts):
+            changed.add(self.hour)
+        for hour in sorted(changed):
+            collected.expect_nodes_later(self.connection, self.source_key, hour, self.run_id)
         collected.advance_checkpoint(self.connection, self.source_key, self.hour)
         return self._result("collected" if changed or written else "unchanged", counts, written)
 

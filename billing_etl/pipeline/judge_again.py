@@ -1,6 +1,6 @@
 """Judging later hours again when an earlier one changed, from what is stored (C14)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -24,19 +24,31 @@ from billing_etl.store.sources import node_contexts
 def judge_again(
     connection: Connection,
     source_key: int,
-    hour: Hour,
+    changed: Iterable[Hour],
+    fresh: Hour,
     node_keys: Sequence[int],
     run_id: int,
     policy: CounterPolicy,
 ) -> list[Difference]:
-    """Judges every first delta after the hour that leaned on it again, from what is stored (C14).
+    """Judges every first delta that leaned on a changed hour again, from what is stored (C14).
+
+    Args:
+        connection, source_key, run_id, policy: as in collecting.
+        changed: hours of which closings or snapshots changed, look-back's too.
+        fresh: the hour being collected; it is judged by what is served.
+        node_keys: the nodes that may have changed.
 
     Returns:
         How the facts of those hours differ, to be written by the caller.
     """
+    leaning = {
+        later
+        for hour in changed
+        for later in collected.leaning_hours(connection, source_key, hour, node_keys)
+    }
     return [
         _judge_hour_again(connection, source_key, later, run_id, policy)
-        for later in collected.leaning_hours(connection, source_key, hour, node_keys)
+        for later in sorted(leaning - {fresh})
     ]
 
 
@@ -241,7 +253,12 @@ def _first_minute_facts(
     estimate = old.sum(axis=1, dtype=np.float64)
     estimate += after.uplink[at].astype(np.float64) + after.downlink[at]
     estimate -= before["uplink"][at].astype(np.float64) + before["downlink"][at]
-    refuse_wrapped(uplink + downlink, estimate, "bytes of a series in a minute")
+    refuse_wrapped(
+        uplink + downlink,
+        estimate,
+        minutes,
+        lambda at: collected.series_labels(connection, [int(series[at])])[int(series[at])],
+    )
     rows = rows_of(
         collected.FACT,
         {

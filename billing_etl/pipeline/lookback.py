@@ -21,12 +21,13 @@ def write_lookback(
     lookback: HourSamples,
     node_keys: dict[tuple[str, str], int],
     series_ids: Int64Array,
-) -> None:
-    """Stores look-back samples, hour by hour.
+) -> set[Hour]:
+    """Stores look-back samples, hour by hour; gives the hours in which that changed something.
 
     What was kept of a node before stays when the exporter has forgotten part of it since, as C13
     says of collected hours. What is collected itself is never replaced by look-back.
     """
+    changed: set[Hour] = set()
     rows = instant_rows(lookback, node_keys, provisional=True)
     series_nodes = np.array(
         [node_keys[lookback.nodes[node]] for node in lookback.series_node.tolist()], dtype=np.int64
@@ -38,7 +39,7 @@ def write_lookback(
         stored = stored[np.isin(stored["node_key"], instants["node_key"])]
         kept = stored[stored["provisional"]]
         forgetful = np.unique(forgotten_instants(kept, instants)["node_key"])
-        replace_rows(
+        differs = replace_rows(
             connection,
             "billing_core.node_instants",
             _not_of(forgetful, kept),
@@ -48,13 +49,16 @@ def write_lookback(
         replaced = series_ids[~np.isin(series_nodes, forgetful)]
         closings = collected.stored(connection, "closings", source_key, hour, collected.CLOSING)
         provisional = provisional_closing_rows(hour, lookback, series_ids)
-        replace_rows(
+        differs |= replace_rows(
             connection,
             "billing_core.closings",
             closings[np.isin(closings["series_id"], replaced)],
             provisional[np.isin(provisional["series_id"], replaced)],
             ("series_id", "hour"),
         )
+        if differs:
+            changed.add(hour)
+    return changed
 
 
 def _not_of(node_keys: Int64Array, rows: Rows) -> Rows:

@@ -216,10 +216,19 @@ def _publishing(
         except psycopg.errors.UniqueViolation as error:
             detail = (error.diag.message_detail or "").rstrip(".")
             raise UsageError(
-                f"price: what is published is immutable; publish another name or date ({detail})"
+                f"price: published already, perhaps by a run that lost its connection: {detail}; "
+                "see `billing-etl price list`; what is published is immutable, so publish another "
+                "name or date"
             ) from None
         published += prices.add_source_regions(connection, file.source_regions)
-        rating = rate_in(connection, engine, None, "prices changed", run_id)
+        picked = prices.lock_touched(
+            connection,
+            file.versions,
+            file.plan_members,
+            file.source_regions,
+            ratings.anchor_day(connection, engine.settings),
+        )
+        rating = rate_in(connection, engine, picked, "prices changed", run_id)
         yield connection, PriceChange(published, rating, prices.amounts_of_run(connection, run_id))
 
 

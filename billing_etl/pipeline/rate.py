@@ -45,7 +45,9 @@ def rate_hours(engine: Engine, hours: HourRange) -> RateResult:
         with engine.connect() as connection:
             ratings.lock_rating(connection)
             ratings.seed(connection, engine.settings, run.run_id)
-            result = rate_in(connection, engine, hours, "usage changed", run.run_id)
+            anchor = ratings.anchor_day(connection, engine.settings)
+            picked = ratings.pick(connection, hours, anchor)
+            result = rate_in(connection, engine, picked, "usage changed", run.run_id)
         run.counts.update(result.as_dict())
     return result
 
@@ -62,19 +64,22 @@ def ensure_price(engine: Engine) -> None:
 
 
 def rate_in(
-    connection: Connection, engine: Engine, hours: HourRange | None, reason: str, run_id: int
+    connection: Connection,
+    engine: Engine,
+    picked: Sequence[AccountHour],
+    reason: str,
+    run_id: int,
 ) -> RateResult:
-    """Rates within the caller's transaction, which holds the rating lock.
+    """Rates within the caller's transaction, which holds the rating lock and what it picked.
 
     Args:
         connection: the transaction.
         engine: settings.
-        hours: range whose unrated hours are rated too; None: only what is stale and follows.
+        picked: locked account-hours, in key order, with all that follow in their periods.
         reason: reason of the adjustments that come of it.
         run_id: the run.
     """
     anchor = ratings.anchor_day(connection, engine.settings)
-    picked = ratings.pick(connection, hours, anchor)
     book = ratings.price_book(connection, engine.settings.default_region)
     rater = _Rater(connection, book)
     changed = charges = adjustments = 0

@@ -144,13 +144,14 @@ def leaning_hours(
     return [Hour(int(index)) for (index,) in rows]
 
 
-def drop_provisional(connection: Connection, node_keys: Sequence[int], hour: Hour) -> bool:
-    """Removes look-back samples after the hour that nothing needs any more; True when some were."""
+def drop_provisional(connection: Connection, node_keys: Sequence[int], hour: Hour) -> set[Hour]:
+    """Removes look-back samples after the hour that nothing needs any more; gives their hours."""
     parameters = {"node_keys": list(node_keys), "hour": hour.index}
-    dropped = 0
-    for name in ("drop_provisional", "drop_provisional_instants"):
-        dropped += connection.execute(sql(f"collect/{name}").encode(), parameters).rowcount
-    return dropped > 0
+    return {
+        Hour(int(index))
+        for name in ("drop_provisional", "drop_provisional_instants")
+        for (index,) in connection.execute(sql(f"collect/{name}").encode(), parameters)
+    }
 
 
 def appeared(
@@ -199,14 +200,17 @@ def open_rate_findings(connection: Connection, source_key: int, hour: Hour) -> l
 # --- facts -----------------------------------------------------------------------------------
 
 
-def lock_sealings(connection: Connection, hour: Hour) -> dict[int, int]:
-    """Sealings made per hour from this one on; holds off further ones until the end."""
+def lock_sealings(connection: Connection, hour: Hour, who: str) -> dict[int, int]:
+    """Sealings made per hour from this one on; holds off further ones until the end.
+
+    ``who``, here and below: what waits, such as a source and its hour.
+    """
     rows = take_lock(
         connection,
         sql("collect/lock_deliveries"),
         {"hour": hour.index, "meter_id": TRAFFIC_METER_ID},
-        who=f"collect, hour {hour}",
-        waits_for="an export that seals this hour or a later one",
+        who=who,
+        waits_for=f"an export that seals hour {hour} or a later one",
     )
     return {int(index): int(sealings) for index, sealings in rows}
 
@@ -216,7 +220,7 @@ def fact_difference(stored_facts: Rows, new_facts: Rows) -> Difference:
     return Difference(stored_facts, new_facts, _FACT_KEY, _MEASURED)
 
 
-def add_account_hours(connection: Connection, differences: Iterable[Difference]) -> None:
+def add_account_hours(connection: Connection, differences: Iterable[Difference], who: str) -> None:
     """Carries changes of facts to their account-hours, all in one ordered statement.
 
     Taken before any fact is written, so that collecting and rating lock in the same order.
@@ -243,7 +247,7 @@ def add_account_hours(connection: Connection, differences: Iterable[Difference])
             "hours": np.concatenate(hours).tolist(),
             "quantities": np.concatenate(quantities).tolist(),
         },
-        who="collect",
+        who=who,
         waits_for="a run that rates or collects the same account-hours",
     )
 

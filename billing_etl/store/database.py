@@ -12,7 +12,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
-from billing_etl.errors import BillingError, BusyError, RetryableError, TerminalError, UsageError
+from billing_etl.errors import BillingError, RetryableError, TerminalError, UsageError
 
 Connection: TypeAlias = psycopg.Connection[TupleRow]
 
@@ -116,7 +116,7 @@ def take_lock(
         waits_for: what holds the locks.
 
     Raises:
-        BusyError: the locks were not free within the lock wait.
+        RetryableError: the locks were not free within the lock wait.
     """
     connection.execute("select")  # opens the transaction, of which the block is only a part
     try:
@@ -131,7 +131,7 @@ def take_lock(
     try:
         return connection.execute(statement.encode(), parameters)
     except psycopg.errors.LockNotAvailable:
-        raise BusyError(
+        raise RetryableError(
             f"{who}: waited {LOCK_WAIT_SECONDS} s for {waits_for}; nothing was written, run again "
             "when that has ended"
         ) from None

@@ -128,7 +128,7 @@ def sealed_batches(connection: Connection, hour: Hour, meter: Meter) -> list[dic
         {"hour": hour.index, "meter_id": meter.meter_id},
     )
     names = ("bucket", "key", "sealing", "events", "usage", "bytes", "sha256")
-    return [dict(zip(names, row, strict=True)) | {"usage": int(row[4])} for row in rows]
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def close_sealing(

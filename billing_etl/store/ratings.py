@@ -62,8 +62,12 @@ class Posted(NamedTuple):
     amount: Decimal
 
 
-def lock_rating(connection: Connection) -> None:
+def lock_rating(connection: Connection, who: str = "ratings and ledger") -> None:
     """Makes this transaction the one rating writer (R4).
+
+    Args:
+        connection: the transaction.
+        who: what is kept waiting.
 
     Raises:
         RetryableError: another run is still rating after the lock wait.
@@ -72,8 +76,8 @@ def lock_rating(connection: Connection) -> None:
         connection,
         "select pg_advisory_xact_lock(hashtext('billing_etl rating'))",
         (),
-        who="ratings and ledger",
-        waits_for="another run that rates, publishes prices, credits or closes a period",
+        who=who,
+        waits_for="another run that rates, changes prices or regions, credits or closes a period",
     )
 
 
@@ -181,14 +185,14 @@ def price_book(connection: Connection, default_region: str) -> PriceBook:
     )
 
 
-def pick(connection: Connection, hours: HourRange | None, anchor: int) -> list[AccountHour]:
+def pick(connection: Connection, hours: HourRange, anchor: int) -> list[AccountHour]:
     """Locks what to rate: unrated in the range, stale anywhere, and what follows (R4)."""
     rows = take_lock(
         connection,
         sql("rate/pick"),
         {
-            "from_hour": hours.start.index if hours else 0,
-            "to_hour": hours.end.index if hours else 0,
+            "from_hour": hours.start.index,
+            "to_hour": hours.end.index,
             "anchor_day": anchor,
             "meter_id": TRAFFIC_METER_ID,
         },

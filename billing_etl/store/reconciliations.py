@@ -1,7 +1,7 @@
 """Both sides of every check, read from what is stored, and the results of checks."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -133,16 +133,12 @@ def sealed_states(connection: Connection, hour: Hour, meter: Meter) -> Iterator[
 
 
 def sealed_batches(connection: Connection, hour: Hour, meter: Meter) -> list[SealedBatch]:
-    return [_sealed(row) for row in _rows(connection, "sealed_batches", _of(hour, meter))]
+    return [SealedBatch(*row) for row in _rows(connection, "sealed_batches", _of(hour, meter))]
 
 
 def sealed_batch(connection: Connection, batch_id: int) -> SealedBatch:
-    return _sealed(one_row(connection, sql("reconciliation/sealed_batch"), {"batch_id": batch_id}))
-
-
-def _sealed(row: Sequence[Any]) -> SealedBatch:
-    batch = SealedBatch(*row)
-    return replace(batch, usage=int(batch.usage))
+    row = one_row(connection, sql("reconciliation/sealed_batch"), {"batch_id": batch_id})
+    return SealedBatch(*row)
 
 
 def sealings(connection: Connection, hour: Hour, meter: Meter) -> int:

@@ -1,5 +1,6 @@
 """Run records: append-only history of what was done, when and with which end."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,6 +10,8 @@ from psycopg.types.json import Jsonb
 
 from billing_etl.errors import BillingError
 from billing_etl.store.database import connect, one_row
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -44,14 +47,18 @@ def recorded_run(
 
 
 def _finish(database_url: str, run: Run, status: str, error: str | None) -> None:
-    with connect(database_url) as connection:
-        connection.execute(
-            "update billing_core.runs set finished_at = clock_timestamp(), status = %(status)s,"
-            " error = %(error)s, counts = %(counts)s where run_id = %(run_id)s",
-            {
-                "status": status,
-                "error": error,
-                "counts": Jsonb(run.counts),
-                "run_id": run.run_id,
-            },
-        )
+    """Never changes the outcome: what the run has committed stands, whatever its record says."""
+    try:
+        with connect(database_url) as connection:
+            connection.execute(
+                "update billing_core.runs set finished_at = clock_timestamp(), status = %(status)s,"
+                " error = %(error)s, counts = %(counts)s where run_id = %(run_id)s",
+                {
+                    "status": status,
+                    "error": error,
+                    "counts": Jsonb(run.counts),
+                    "run_id": run.run_id,
+                },
+            )
+    except BillingError as unrecorded:
+        _log.warning("run %d: its end (%s) is not recorded: %s", run.run_id, status, unrecorded)

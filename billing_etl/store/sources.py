@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 
@@ -52,7 +52,7 @@ def lock_source(connection: Connection, source_id: str, hour: Hour | None = None
 
 
 def register_source(connection: Connection, source: Source) -> int:
-    """Makes a configured source and its region known; gives its key."""
+    """Makes a configured source known; gives its key."""
     connection.execute(
         sql("collect/register_source").encode(),
         {
@@ -62,34 +62,12 @@ def register_source(connection: Connection, source: Source) -> int:
             "interval_seconds": source.interval_seconds,
         },
     )
-    (source_key, now_hour) = one_row(
+    (source_key,) = one_row(
         connection,
-        "select source_key, floor(extract(epoch from now()) / 3600)::int from billing_core.sources"
-        " where source_id = %(source_id)s",
+        "select source_key from billing_core.sources where source_id = %(source_id)s",
         {"source_id": source.source_id},
     )
-    dated = connection.execute(
-        sql("collect/register_region").encode(),
-        {"source_id": source.source_id, "region": source.region, "now_hour": now_hour},
-    )
-    if dated.rowcount:
-        mark_stale(
-            connection,
-            "mark_source_stale",
-            {"source_id": source.source_id, "from_hour": now_hour},
-        )
     return int(source_key)
-
-
-def mark_stale(connection: Connection, statement: str, parameters: dict[str, Any]) -> None:
-    """Marks account-hours stale that a change of prices touches (R2)."""
-    take_lock(
-        connection,
-        sql(f"price/{statement}"),
-        parameters,
-        who="prices",
-        waits_for="a run that rates or collects the same account-hours",
-    )
 
 
 def prepare_hour(connection: Connection, hour: Hour, lookback_minutes: int) -> None:

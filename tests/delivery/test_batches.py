@@ -50,6 +50,32 @@ def test_cut(lines: list[bytes], max_events: int, max_bytes: int, sizes: list[in
     assert b"".join(batch.payload for batch in batches) == b"".join(lines)
 
 
+LIMIT = 2**63 - 1
+
+
+@pytest.mark.parametrize(
+    ("usages", "batches"),
+    [
+        pytest.param([LIMIT], [[LIMIT]], id="one event always fits"),
+        pytest.param([-LIMIT], [[-LIMIT]], id="also a correction"),
+        pytest.param([LIMIT - 1, 1], [[LIMIT - 1, 1]], id="limit included"),
+        pytest.param([LIMIT, 1], [[LIMIT], [1]], id="one beyond"),
+        pytest.param([0, LIMIT, 0, 1], [[0, LIMIT, 0], [1]], id="nothing adds nothing"),
+        pytest.param([LIMIT, LIMIT, LIMIT], [[LIMIT]] * 3, id="every one alone"),
+        pytest.param([-LIMIT, -1], [[-LIMIT], [-1]], id="below"),
+        pytest.param([LIMIT, -1, -LIMIT], [[LIMIT], [-1], [-LIMIT]], id="in any order"),
+        pytest.param([LIMIT, 2, LIMIT - 2, 5], [[LIMIT], [2, LIMIT - 2], [5]], id="counts anew"),
+    ],
+)
+def test_no_sum_of_a_batch_leaves_64_bits(usages: list[int], batches: list[list[int]]) -> None:
+    cut_up = cut(
+        (Event(f"{usage}\n".encode(), "id", usage, HOUR.first_minute) for usage in usages), 50, 500
+    )
+
+    found = [(batch.payload.decode().split(), batch.usage) for batch in cut_up]
+    assert found == [(list(map(str, batch)), sum(batch)) for batch in batches]
+
+
 def test_a_batch_knows_its_events() -> None:
     (batch,) = cut(events(TEN_BYTES, TEN_BYTES), 50, 100)
     assert (batch.events, batch.usage) == (2, 3)

@@ -583,9 +583,15 @@ def test_a_source_without_any_credential_is_refused() -> None:
         ExporterClient(source)
 
 
+@pytest.mark.parametrize("scheme", ["https", "http"])
 @pytest.mark.parametrize("setting", ["ca_file", "client_cert"])
-def test_certificate_files_that_cannot_be_read(tmp_path: Path, setting: str) -> None:
-    files: dict[str, Any] = {setting: str(tmp_path / "missing.pem")}
-    source = Source("jp-1", "https://127.0.0.1:1", token=TOKEN, **files)
+@pytest.mark.parametrize("name", ["missing.pem", "empty.pem", "not a path\0.pem"])
+def test_certificate_files_that_cannot_be_read(
+    tmp_path: Path, name: str, setting: str, scheme: str
+) -> None:
+    """Also where plain HTTP has no use for them: whoever set them meant something else."""
+    (tmp_path / "empty.pem").touch()
+    files: dict[str, Any] = {setting: str(tmp_path / name)}
+    source = Source("jp-1", f"{scheme}://127.0.0.1:1", token=TOKEN, **files)
     with pytest.raises(UsageError, match="source jp-1: expected readable PEM files"):
         ExporterClient(source)

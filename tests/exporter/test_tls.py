@@ -14,6 +14,7 @@ from scripted_exporter import Reply, in_turn, serving
 
 from billing_etl.errors import RetryableError, TerminalError
 from billing_etl.exporter import ExporterClient
+from billing_etl.exporter.client import _tls_context
 from billing_etl.settings import Source
 
 EMPTY = in_turn(Reply(b'{"node_id":"","env":"","snapshots":[],"has_more":false}\n'))
@@ -78,6 +79,24 @@ def test_a_private_authority_is_trusted_for_its_source(
         fetch(Source("jp-1", exporter.base_url, token="t", ca_file=str(certificate)))
 
     assert len(exporter.asked) == 1
+
+
+def test_an_address_in_upper_case_is_as_trusted(tls: ssl.SSLContext, certificate: Path) -> None:
+    with serving(EMPTY, tls) as exporter:
+        address = exporter.base_url.replace("https", "HTTPS")
+        fetch(Source("jp-1", address, token="t", ca_file=str(certificate)))
+
+    assert len(exporter.asked) == 1
+
+
+def test_the_usual_authorities_are_trusted_whatever_the_case_of_the_address() -> None:
+    lower, upper = (
+        _tls_context(Source("jp-1", f"{scheme}://exporter.example.com", token="t"))
+        for scheme in ("https", "HTTPS")
+    )
+
+    assert lower.get_ca_certs()
+    assert upper.get_ca_certs() == lower.get_ca_certs()
 
 
 def test_a_client_certificate_stands_for_a_token(tls: ssl.SSLContext, certificate: Path) -> None:

@@ -31,9 +31,9 @@ def timeline(
 ) -> list[Instant]:
     """What H may know of a node: collected hours before H, look-back, and H itself.
 
-    C4: only the first collected hour in which the node has a closing (a usable sample) is looked
-    back from; its look-back samples are kept as closings of their own hours, so later hours know
-    them too, as long as those hours have not been collected themselves.
+    C4: a collected hour with snapshots of the node looks back as long as the node has no closing
+    (a usable sample) of a collected hour before it. Look-back samples are kept as closings of
+    their own hours, so later hours know them too, as far as those hours were not collected so.
 
     ``looked_back``: what was read as look-back, where that is not among ``instants``.
     """
@@ -41,14 +41,20 @@ def timeline(
     known = [
         i for i in instants if i.instant_ns < start_ns and i.instant_ns // HOUR_NS in collected
     ]
-    with_closing = [i.instant_ns // HOUR_NS for i in known if i.totals]
-    anchor_ns = min([*with_closing, hour]) * HOUR_NS
-    from_ns = anchor_ns - lookback_minutes * MINUTE_NS
+    first_closing = min([*(i.instant_ns // HOUR_NS for i in known if i.totals), hour])
+    looking = {
+        i.instant_ns // HOUR_NS * HOUR_NS
+        for i in instants
+        if i.instant_ns // HOUR_NS in {*collected, hour}
+        and i.instant_ns // HOUR_NS <= first_closing
+    }
     seen = {i.instant_ns for i in known}
     known += [
         i
-        for i in (*instants, *looked_back)
-        if from_ns <= i.instant_ns < anchor_ns and i.instant_ns not in seen
+        for i in {each.instant_ns: each for each in (*instants, *looked_back)}.values()
+        if i.instant_ns not in seen
+        and i.instant_ns < start_ns
+        and any(k - lookback_minutes * MINUTE_NS <= i.instant_ns < k for k in looking)
     ]
     known.sort(key=lambda instant: instant.instant_ns)
     return known + [i for i in instants if i.instant_ns // HOUR_NS == hour]

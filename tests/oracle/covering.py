@@ -64,6 +64,8 @@ def cover(coverage: Coverage, source: Settings, known: Known, hour: int) -> None
     slot_ns = max(interval_seconds, 60) * SECOND_NS
     served = [at_ns for instants in known.served.values() for at_ns in instants]
     oldest_served_ns = min(served, default=None)
+    slots = range(-(-HOUR_NS // slot_ns))
+    missing_somewhere: set[int] = set()
     states = []
     for node, instants in known.nodes.items():
         known_ns = {
@@ -77,10 +79,8 @@ def cover(coverage: Coverage, source: Settings, known: Known, hour: int) -> None
         all_ns = [instant.instant_ns for instant in instants]
         own_ns = [at_ns for at_ns in known_ns if start_ns <= at_ns < end_ns]
         slots_seen = {(at_ns - start_ns) // slot_ns for at_ns in own_ns}
-        slots = range(-(-HOUR_NS // slot_ns))
         missing = [slot for slot in slots if slot not in slots_seen]
-        coverage.expected_snapshots += round(3600 / interval_seconds)
-        coverage.missing_minutes += len(missing)
+        missing_somewhere.update(missing)
         # "In the hour's last interval, or any later snapshot": served now, or collected before.
         # Decision: lost, when a whole missing slot lies before the oldest snapshot still served.
         last_interval_ns = end_ns - interval_seconds * SECOND_NS
@@ -92,6 +92,10 @@ def cover(coverage: Coverage, source: Settings, known: Known, hour: int) -> None
             states.append("complete")
         else:
             states.append("partial")
+    # Decision: without any node, as many as one would take, and all of the hour is missing.
+    coverage.expected_snapshots = max(1, round(3600 / interval_seconds)) * max(1, len(states))
+    missing_ns = (len(missing_somewhere) if states else len(slots)) * slot_ns
+    coverage.missing_minutes = min(60, round(missing_ns / MINUTE_NS))
     if not states:  # Decision for a source without any node
         if oldest_served_ns is not None and oldest_served_ns >= end_ns:
             states.append("lost")

@@ -29,13 +29,15 @@ def judge_sample(node: Node, sample: Any) -> tuple[str | None, Series | None]:
     uuid, tag = sample.get("uuid"), sample.get("inbound_tag")
     totals: list[Any] = [sample.get("uplink_bytes_total"), sample.get("downlink_bytes_total")]
     uuid_is_good = isinstance(uuid, str) and UUID_TEXT.fullmatch(uuid.lower()) is not None
-    tag_is_good = isinstance(tag, str) and len(tag.encode()) <= 255
+    # Decision: a tag that PostgreSQL cannot store is no text.
+    tag_is_text = isinstance(tag, str) and "\0" not in tag
+    tag_is_good = tag_is_text and len(tag.encode()) <= 255  # type: ignore[union-attr]
     series = Series(*node, uuid.lower(), tag) if uuid_is_good and tag_is_good else None  # type: ignore[union-attr,arg-type]
     if None in (uuid, tag, *totals):
         return "field_missing", series
     if not uuid_is_good:
         return "uuid_malformed", None
-    if not isinstance(tag, str):
+    if not tag_is_text:
         return "tag_not_text", None
     if not tag_is_good:
         return "tag_too_long", None

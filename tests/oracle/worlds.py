@@ -23,6 +23,7 @@ BAD_KINDS = (
     "total_too_large",
     "field_missing",
     "tag_too_long",
+    "tag_not_text",
 )
 # First hour of history, billing anchor day: a plain day, a month edge, a period edge, a leap day.
 STARTS = (
@@ -302,8 +303,10 @@ def spoil(rng: random.Random, sample: dict[str, Any]) -> None:
         sample["uplink_bytes_total"], sample["downlink_bytes_total"] = 2**62, 2**62
     elif kind == "field_missing":
         del sample[rng.choice(("uuid", "inbound_tag", total))]
-    else:
+    elif kind == "tag_too_long":
         sample["inbound_tag"] = rng.choice(("x" * 256, "ü" * 128))
+    else:
+        sample["inbound_tag"] = rng.choice(("t\0cp", 7))
 
 
 def conflicting_copy(rng: random.Random, samples: list[Any]) -> list[Any]:

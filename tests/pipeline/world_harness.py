@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import psycopg
 from oracle.oracle import audit
-from oracle.terms import Result, Series
+from oracle.terms import Node, Result, Series
 from oracle.worlds import World
 
 from billing_etl.hours import Hour, HourRange, format_instant_ns
@@ -208,18 +208,35 @@ class Found:
                 (row[0], row[1]): row[2:]
                 for row in connection.execute(
                     "select o.source_id, h.hour, state, expected_snapshots, snapshots, samples,"
-                    " used, duplicates, baselines, quarantined from billing_core.source_hours h"
+                    " used, duplicates, baselines, quarantined, missing_minutes, first_ns, last_ns"
+                    " from billing_core.source_hours h"
                     " join billing_core.sources o using (source_key)"
+                )
+            }
+            self.instants = {
+                (Node(*row[:3]), row[3]): row[4]
+                for row in connection.execute(
+                    "select o.source_id, n.env, n.node_id, i.instant_ns, i.samples"
+                    " from billing_core.node_instants i join billing_core.nodes n using (node_key)"
+                    " join billing_core.sources o using (source_key) where not i.provisional"
+                )
+            }
+            self.quarantined = {
+                row[:3]: row[3]
+                for row in connection.execute(
+                    "select o.source_id, q.hour, q.reason, count(*) from billing_core.quarantine q"
+                    " join billing_core.sources o using (source_key) group by 1, 2, 3"
                 )
             }
             self.checkpoints: dict[str, int | None] = dict(
                 connection.execute("select source_id, checkpoint_hour from billing_core.sources")
             )
             self.ratings = {
-                (self.series[row[0]], row[1]): (row[2], row[3], Fraction(row[4]))
+                (self.series[row[0]], row[1]): (*row[2:4], *map(Fraction, row[4:]))
                 for row in connection.execute(
                     "select series_id, minute, included_quantity, uplink_quantity"
-                    " + downlink_quantity - included_quantity, (uplink_quantity + downlink_quantity"
+                    " + downlink_quantity - included_quantity, price_per_unit, region_multiplier,"
+                    " line_multiplier, time_multiplier, (uplink_quantity + downlink_quantity"
                     " - included_quantity) * amount_per_unit from billing_core.facts"
                     " join billing_core.rates using (rate_id)"
                 )
@@ -300,20 +317,36 @@ def assert_counted(result: Result, found: Found) -> None:
 
 
 def assert_covered(result: Result, found: Found) -> None:
-    """The counts of every source-hour."""
+    """The counts of every source-hour, its snapshots and its quarantine."""
     coverage = {
         key: (
-            hour.coverage.expected_snapshots or found.coverage[key][1],
+            hour.coverage.expected_snapshots,
             hour.coverage.instants,
             hour.coverage.fetched,
             hour.coverage.used,
             hour.coverage.duplicates,
             hour.coverage.baselines,
             hour.coverage.quarantined,
+            hour.coverage.missing_minutes,
+            hour.coverage.first_ns,
+            hour.coverage.last_ns,
         )
         for key, hour in result.hours.items()
     }
     assert_same("counts", {key: row[1:] for key, row in found.coverage.items()}, coverage)
+    instants = {
+        (node, at_ns): samples
+        for hour in result.hours.values()
+        for node, of in hour.node_instants.items()
+        for at_ns, samples in of.items()
+    }
+    assert_same("snapshots", found.instants, instants)
+    quarantined = {
+        (*key, reason): count
+        for key, hour in result.hours.items()
+        for reason, count in hour.quarantine_reasons.items()
+    }
+    assert_same("quarantined samples", found.quarantined, quarantined)
 
 
 def assert_states(
@@ -349,10 +382,7 @@ def assert_findings(result: Result, found: Found, kinds: Collection[str]) -> Non
 
 def assert_billed(result: Result, found: Found) -> None:
     """Ratings, the net of the ledger, and balances."""
-    ratings = {
-        key: (rating.included, rating.rated, rating.amount)
-        for key, rating in result.bill.ratings.items()
-    }
+    ratings = {key: tuple(rating) for key, rating in result.bill.ratings.items()}
     assert_same("ratings", found.ratings, ratings)
     nothing = (Fraction(0), 0)
     # An account-hour whose usage moved away keeps entries that sum to zero (R5).

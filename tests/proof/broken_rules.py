@@ -16,6 +16,7 @@ class Break:
         rule: its name in docs/semantics.md, or the paragraph or check in docs/delivery-contract.md.
         broken: what the changed code does wrong.
         test: node id of the test that must fail on it.
+        no_walk: why a random walk cannot notice; empty: it may.
     """
 
     rule: str
@@ -24,8 +25,12 @@ class Break:
     find: str
     replace: str
     test: str
+    no_walk: str = ""
 
 
+_NOBODY_TRIES: Final = "no step of a walk tries what is refused"
+_WITHOUT_CRASH: Final = "it makes a difference only when something fails in between"
+_OF_A_CHECK: Final = "what a check should see is spoilt in no walk"
 _RULES: Final = "tests/pipeline/test_rules.py::"
 _MONEY: Final = "tests/pipeline/test_money.py::"
 _KNOWN: Final = "tests/scenarios/test_known_cases.py::"
@@ -48,6 +53,7 @@ COLLECTING: Final = (
         "if expected is not None and expected != got:",
         'if name == "node" and expected is not None and expected != got:',
         _RULES + "test_c2_a_mismatch_fails_the_source_hour_and_no_other_source",
+        "no source of a walk expects a node or an environment",
     ),
     Break(
         "C3",
@@ -161,6 +167,7 @@ COLLECTING: Final = (
         'raise TerminalError(f"expected {expected}, got something else ({error})") from None',
         "return _RawPage(None)",
         "tests/exporter/test_contract.py::test_an_unreadable_page_is_terminal",
+        "no exporter of a walk serves an unreadable page",
     ),
     Break(
         "C12",
@@ -209,6 +216,7 @@ COLLECTING: Final = (
         "shared_node: bool = False",
         "shared_node: bool = True",
         _RULES + "test_c15_one_node_under_two_sources_is_refused",
+        _NOBODY_TRIES,
     ),
 )
 
@@ -236,6 +244,7 @@ RATING: Final = (
         "create trigger price_versions_immutable before update or delete",
         "create trigger price_versions_immutable before delete",
         _MONEY + "test_r2_published_versions_are_immutable",
+        _NOBODY_TRIES,
     ),
     Break(
         "R3",
@@ -269,6 +278,7 @@ RATING: Final = (
         "create trigger ledger_append_only before update or delete",
         "create trigger ledger_append_only before update",
         _MONEY + "test_r5_the_ledger_refuses_every_change",
+        _NOBODY_TRIES,
     ),
     Break(
         "R5",
@@ -329,6 +339,7 @@ INVARIANTS: Final = (
         "check (samples = used + duplicates + baselines + quarantined)",
         "check (samples >= used + duplicates + baselines + quarantined)",
         _RULES + "test_invariant_4_a_source_hour_that_drops_a_sample_uncounted_is_refused",
+        _NOBODY_TRIES,
     ),
     Break(
         "invariant-5",
@@ -356,6 +367,7 @@ DELIVERY: Final = (
         "\n    sent = list(_send(delivery, hour, meter))",
         "\n        sent = list(_send(delivery, hour, meter))",
         _DELIVER + "test_a_crash_around_the_put_is_healed_by_the_next_run",
+        _WITHOUT_CRASH,
     ),
     Break(
         "Corrections",
@@ -381,6 +393,7 @@ DELIVERY: Final = (
         '{"IfNoneMatch": "*"}',
         "{}",
         _DELIVER + "test_other_content_under_the_key_is_named_and_left_alone",
+        _NOBODY_TRIES,
     ),
     Break(
         "Integrity",
@@ -389,6 +402,7 @@ DELIVERY: Final = (
         "            ChecksumSHA256=base64.b64encode(digest).decode(),\n",
         "",
         _DELIVER + "test_objects_carry_a_sha256_the_server_verified_and_their_content_type",
+        _WITHOUT_CRASH,
     ),
     Break(
         "Manifest",
@@ -397,6 +411,7 @@ DELIVERY: Final = (
         "order by sealing, kind, ordinal",
         "order by sealing, kind desc, ordinal",
         _DELIVER + "test_a_manifest_never_goes_before_its_batches",
+        _WITHOUT_CRASH,
     ),
 )
 
@@ -408,6 +423,7 @@ CHECKS: Final = (
         "elif not forgotten:",
         "else:",
         _RECONCILE + "test_what_the_exporter_forgot_is_no_difference",
+        "in a walk this check may differ, as its exporters forget",
     ),
     Break(
         "counters_facts",
@@ -416,6 +432,7 @@ CHECKS: Final = (
         "actual[name][series] = 0 if facts is None else facts",
         "actual[name][series] = counted if facts is None else facts",
         _RECONCILE + "test_a_lost_fact_is_found",
+        _OF_A_CHECK,
     ),
     Break(
         "facts_ratings",
@@ -424,6 +441,7 @@ CHECKS: Final = (
         "if quantity > (quota := book.quota(account, period))",
         "if quantity > 2 * (quota := book.quota(account, period))",
         _RECONCILE + "test_a_spoilt_rating_stays_different",
+        _OF_A_CHECK,
     ),
     Break(
         "ratings_ledger",
@@ -432,6 +450,7 @@ CHECKS: Final = (
         "{row.account_uuid: row.ledger_amount for row in rows}",
         "{row.account_uuid: row.fact_amount for row in rows}",
         _RECONCILE + "test_a_ledger_entry_that_no_fact_explains_stays_different",
+        _OF_A_CHECK,
     ),
     Break(
         "facts_events",
@@ -440,6 +459,7 @@ CHECKS: Final = (
         "for revision in range(1, state.revision + 1):",
         "for revision in range(1, 2):",
         _RECONCILE + "test_a_revision_that_was_never_sealed_is_found",
+        _OF_A_CHECK,
     ),
     Break(
         "sealed_stored",
@@ -448,6 +468,7 @@ CHECKS: Final = (
         "if stored.sha256 != batch.sha256:",
         "if stored.size_bytes != batch.size_bytes:",
         _RECONCILE + "test_a_damaged_object_is_sent_again",
+        _OF_A_CHECK,
     ),
 )
 

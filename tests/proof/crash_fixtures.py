@@ -8,7 +8,7 @@ import pytest
 
 from billing_etl.local.object_store import EmbeddedObjectStore
 from billing_etl.local.postgres import EmbeddedPostgres
-from proof.crash_site import Services, Site
+from proof.crash_site import CrashSite, Services
 from proof.crashes import crash_world
 
 # A world of two hours with facts, money and several objects in each.
@@ -28,6 +28,6 @@ def services(
 
 
 @pytest.fixture
-def site(services: Services, tmp_path: Path) -> Iterator[Site]:
-    with Site.of(services, crash_world(SEED), tmp_path) as site:
+def site(services: Services, tmp_path: Path) -> Iterator[CrashSite]:
+    with CrashSite.of(services, crash_world(SEED), tmp_path) as site:
         yield site

@@ -16,21 +16,13 @@ from typing import Any, NamedTuple, Self, TypeAlias
 
 import psycopg
 from oracle.worlds import World
-from pipeline.harness import (
-    HISTORY,
-    JSON,
-    Answer,
-    Line,
-    answer_of,
-    command,
-    process,
-    row_versions,
-)
+from pipeline.harness import JSON, Answer, answer_of, command, process
 from pipeline.world_harness import (
     TOKEN,
     Found,
     assert_billed,
     assert_collected,
+    assert_same,
     engine_of,
     expected,
     publish_book,
@@ -42,7 +34,9 @@ from billing_etl.hours import NS_PER_MINUTE, Hour, format_instant_ns
 from billing_etl.local.object_store import REGION, EmbeddedObjectStore
 from billing_etl.local.postgres import EmbeddedPostgres
 from billing_etl.pipeline.accounts import add_credit
+from billing_etl.pipeline.engine import Engine
 from proof.consumer import Consumer, FactName
+from proof.invariants import HISTORY, broken_invariants, fingerprints
 from proof.postgres_proxy import PostgresProxy
 from proof.s3_proxy import S3Proxy
 
@@ -50,9 +44,11 @@ from proof.s3_proxy import S3Proxy
 _EVENTS_PER_OBJECT = 10
 _LOGGED = re.compile(r"(WARNING|ERROR) billing_etl\.")
 
-# What the last statements of each step write: a collected hour, money, an object, its record.
+# What the last statements of each step write: a collected hour, money, a closed period, an object,
+# its record.
 COLLECTED = "insert into billing_core.source_hours"
 POSTED = "insert into billing_core.ledger_entries"
+CLOSED = "insert into billing_core.closed_periods"
 SEALED = "insert into billing_core.batches"
 RECORDED = "update billing_core.batches set delivered_at"
 
@@ -138,7 +134,7 @@ class Services:
 
 
 @dataclass
-class Site:
+class CrashSite:
     """A world with a database and a prefix in the bucket of its own."""
 
     services: Services
@@ -146,6 +142,7 @@ class Site:
     directory: Path
     name: str
     consumer: Consumer
+    engine: Engine = field(init=False)  # past the proxies
     environment: dict[str, str] = field(default_factory=dict)
     hours: tuple[str, ...] = ()
 
@@ -170,10 +167,10 @@ class Site:
             }
             indices = sorted(set().union(*world.collected_hours.values()))
             site.hours = ("--from", str(Hour(indices[0])), "--to", str(Hour(indices[-1] + 1)))
-            engine = engine_of(world, sources, services.postgres.url(site.name))
-            publish_book(engine, world, late=False)
+            site.engine = engine_of(world, sources, services.postgres.url(site.name))
+            publish_book(site.engine, world, late=False)
             for credit in world.book["credits"]:
-                add_credit(engine, credit["account"], Decimal(credit["amount"]), "world")
+                add_credit(site.engine, credit["account"], Decimal(credit["amount"]), "world")
             yield site
 
     def serve(self, snapshots: Mapping[str, list[JSON]]) -> None:
@@ -213,7 +210,7 @@ class Site:
         assert answer.out, answer.err
         checks = answer.document["reconcile"]["checks"]
         differing = [check for check in checks if check["status"] != "clean"]
-        assert differing == []
+        assert not differing, differing
         assert answer.code == 0, answer.err
         return answer
 
@@ -235,20 +232,30 @@ class Site:
             FactName(*series, format_instant_ns(minute * NS_PER_MINUTE)): fact[0] + fact[1]
             for (series, minute), fact in found.facts.items()
         }
-        assert delivered == facts
+        assert_same("what was delivered", delivered, facts)
+        with self.connect() as connection:
+            broken = broken_invariants(connection)
+        assert not broken, "\n".join(broken)
 
     def assert_again_changes_nothing(self) -> None:
         """Nothing in any table, and nothing in the bucket."""
         self.watch(Trap())
-        with ExitStack() as stack:
-            line = Line(self.services.postgres.url(self.name), self.directory, stack)
-            rows, objects = row_versions(line, *HISTORY), self._objects()
-            answer = self._undisturbed()
-            assert {each["outcome"] for each in answer.document["export"]} == {"nothing_new"}
-            again = row_versions(line, *HISTORY)
-            assert again == rows
-            objects_again = self._objects()
-            assert objects_again == objects
+        rows, objects = self.fingerprints(), self._objects()
+        answer = self._undisturbed()
+        outcomes = {each["outcome"] for each in answer.document["export"]}
+        assert_same("outcomes of exporting again", outcomes, {"nothing_new"})
+        assert_same("tables after all of it again", self.fingerprints(), rows)
+        assert_same("objects after all of it again", self._objects(), objects)
+
+    def fingerprints(self, *but: str) -> dict[str, str]:
+        """Of all tables but these: equal only when nothing at all was written."""
+        with self.connect() as connection:
+            found = fingerprints(connection)
+        return {name: rows for name, rows in found.items() if name not in but}
+
+    def connect(self) -> psycopg.Connection:
+        """Past the proxy."""
+        return psycopg.connect(self.services.postgres.url(self.name))
 
     def assert_whole(self) -> None:
         """The next run needs no help, and then there is nothing left to do."""
@@ -256,17 +263,17 @@ class Site:
         self.assert_equal_to_the_oracle()
         self.assert_again_changes_nothing()
 
-    def _objects(self) -> list[tuple[Any, ...]]:
+    def _objects(self) -> set[tuple[Any, ...]]:
         pages = (
             self.services.store.client()
             .get_paginator("list_objects_v2")
             .paginate(Bucket=self.services.bucket, Prefix=self.name)
         )
-        return [
+        return {
             (each["Key"], each["Size"], each["ETag"], each["LastModified"])
             for page in pages
             for each in page.get("Contents", ())
-        ]
+        }
 
 
 def _environment(services: Services, world: World, name: str) -> dict[str, str]:

@@ -3,33 +3,40 @@
     PYTHONPATH=tests python -m proof.crashes --seed 1 --kills 200
 
 A world is run, killed several times in a row, recovered by one undisturbed run, and compared with
-the independent oracle and with the bucket. Then snapshots turn up late, and all of it again.
-Counted are kills inside of a transaction that has written, a COPY, a commit or a PUT only.
+the independent oracle and with the bucket. Then billing periods are closed, a price and a region
+are published into the past, snapshots turn up late, and all of it again.
+Counted are kills inside of a transaction that has written, a COPY, a commit or a PUT only. At an
+``inside_put`` the client has sent its whole body to the proxy, and the server got half of it.
 """
 
 import argparse
-import ast
 import itertools
 import json
 import random
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from oracle.worlds import STARTS, World, random_world
+from oracle.money import period_start
+from oracle.worlds import STARTS, World, random_version, random_world
 from pipeline.harness import JSON
-from pipeline.world_harness import adapted
+from pipeline.world_harness import adapted, version_of
 
+from billing_etl.hours import minute_start
 from billing_etl.local.object_store import EmbeddedObjectStore
 from billing_etl.local.postgres import EmbeddedPostgres
+from billing_etl.pipeline.accounts import close_period
+from billing_etl.pipeline.prices import PriceFile, publish_prices
 from billing_etl.store.database import migrate
-from proof.crash_site import Moment, Services, Site, the_nth
+from billing_etl.store.prices import SourceRegion
+from proof.crash_site import CrashSite, Moment, Services, the_nth
 
 # How often each kind is drawn, where the run has such moments.
 WEIGHTS: Final = {
@@ -43,8 +50,9 @@ WEIGHTS: Final = {
 # Kills in a row before a world recovers.
 _KILLS_IN_A_ROW: Final = (6, 14)
 _LATE_SHARE: Final = 0.2
-# Of what only one side has.
-_SHOWN: Final = 5
+_CLOSED_SHARE: Final = 0.7
+# From so many kills on, one of each kind must be among them.
+_KILLS_OF_EVERY_KIND: Final = 100
 
 
 @dataclass
@@ -52,6 +60,7 @@ class Tally:
     kills: Counter[str] = field(default_factory=Counter)
     worlds: int = 0
     comparisons: int = 0
+    between_rounds: Counter[str] = field(default_factory=Counter)
 
 
 def crash_world(seed: int) -> World:
@@ -68,6 +77,49 @@ def without_late(world: World, rng: random.Random) -> dict[str, list[JSON]]:
         source_id: [each for each in snapshots if rng.random() > _LATE_SHARE]
         for source_id, snapshots in world.snapshots.items()
     }
+
+
+def change_money(sites: Sequence[CrashSite], rng: random.Random) -> Counter[str]:
+    """Closes ended periods and publishes into the past, on each site alike; gives what it did."""
+    world = sites[0].world
+    minutes = [
+        minute
+        for hour in sorted(set().union(*world.collected_hours.values()))
+        for minute in range(hour * 60, hour * 60 + 60)
+    ]
+    labels = [label for label in ended_periods(world, minutes) if rng.random() < _CLOSED_SHARE]
+    version = new_version(world, minutes, rng)
+    source_id = rng.choice(sorted(world.collected_hours))
+    region = SourceRegion(source_id, rng.choice(("jp", "eu", "us")), rng.choice(minutes))
+    number = len(world.book["versions"])
+    for site in sites:
+        for label in labels:
+            close_period(site.engine, label)
+        publish_prices(site.engine, PriceFile([version_of(number, version)], [], [region]))
+        book = {
+            "versions": [*world.book["versions"], version],
+            "source_regions": [*world.book["source_regions"], asdict(region)],
+        }
+        site.world = replace(site.world, book=world.book | book)
+    return Counter({"price": 1, "region": 1, "closed period": len(labels)})
+
+
+def ended_periods(world: World, minutes: Iterable[int]) -> list[str]:
+    """The billing periods of these minutes that have ended by now, as ``close`` names them."""
+    anchor_day = world.book["anchor_day"]
+    running = period_start(int(time.time()) // 60, anchor_day)
+    starts = {period_start(minute, anchor_day) for minute in minutes} - {running}
+    return [f"{minute_start(start):%Y-%m}" for start in sorted(starts)]
+
+
+def new_version(world: World, minutes: Iterable[int], rng: random.Random) -> JSON:
+    """A default price from a minute of these that has none of its own yet."""
+    versions = world.book["versions"]
+    taken = {each["from_minute"] for each in versions if each["scope"] == "default"}
+    version = random_version(rng, "default", None, rng.choice(sorted(set(minutes) - taken)))
+    if version["included_quota_bytes"] is None:
+        version["included_quota_bytes"] = world.book["quota"]
+    return version
 
 
 def drawn(moments: Sequence[Moment], count: int, rng: random.Random) -> list[int]:
@@ -88,7 +140,7 @@ def drawn(moments: Sequence[Moment], count: int, rng: random.Random) -> list[int
 
 
 def killed_in_a_row(
-    site: Site, moments: Sequence[Moment], positions: Sequence[int], tally: Tally
+    site: CrashSite, moments: Sequence[Moment], positions: Sequence[int], tally: Tally
 ) -> None:
     """Kills one process after the other at these moments of an undisturbed run.
 
@@ -108,15 +160,20 @@ def killed_in_a_row(
 
 
 def run_world(services: Services, seed: int, kills: int, directory: Path, tally: Tally) -> None:
-    """Two rounds: what was served first, and what turned up late. Nothing is mended by hand."""
+    """Two rounds: what was served first, and what came late. Nothing is mended by hand."""
     rng = random.Random(seed)
     world = crash_world(seed)
     early = replace(world, snapshots=without_late(world, rng))
     paths = [directory / name for name in ("undisturbed", "killed")]
     for path in paths:
         path.mkdir(parents=True)
-    with Site.of(services, early, paths[0]) as twin, Site.of(services, early, paths[1]) as site:
-        for snapshots in (early.snapshots, world.snapshots):
+    with (
+        CrashSite.of(services, early, paths[0]) as twin,
+        CrashSite.of(services, early, paths[1]) as site,
+    ):
+        for is_late, snapshots in enumerate((early.snapshots, world.snapshots)):
+            if is_late:
+                tally.between_rounds += change_money((twin, site), rng)
             for each in (twin, site):
                 each.serve(snapshots)
             moments = twin.moments()
@@ -162,7 +219,7 @@ def run_campaign(world_seeds: Iterator[int], kills: int) -> Tally:
             try:
                 run_world(services, seed, kills, Path(directory) / str(tally.worlds), tally)
             except AssertionError as error:
-                raise WorldError(f"world {seed}: {_difference(error)}") from error
+                raise WorldError(f"world {seed}: {_told(error)}") from error
             hits = ", ".join(f"{n} {kind}" for kind, n in (tally.kills - before).items())
             _say(f"world {seed}: killed in {hits or 'nothing'}; equal")
     return tally
@@ -172,40 +229,12 @@ class WorldError(Exception):
     """A world did not end in what it must end in; the text has its seed and the difference."""
 
 
-def _difference(error: AssertionError) -> str:
-    """Both sides of the comparison that failed: without pytest an assertion does not tell them."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
-        return str(error)
-    frame, lineno = trace.tb_frame, trace.tb_lineno
-    path = Path(frame.f_code.co_filename)
-    where = f"{path.name}:{lineno} {error}"
-    for node in ast.walk(ast.parse(path.read_text())):
-        if not isinstance(node, ast.Assert) or not isinstance(node.test, ast.Compare):
-            continue
-        if node.lineno <= lineno <= (node.end_lineno or 0):
-            sides = [
-                eval(ast.unparse(side), frame.f_globals | frame.f_locals)
-                for side in (node.test.left, node.test.comparators[0])
-            ]
-            return f"{where}\n  {ast.unparse(node.test)}\n{_unequal(*sides)}"
-    return where
-
-
-def _unequal(left: Any, right: Any) -> str:
-    if isinstance(left, dict) and isinstance(right, dict):
-        left, right = set(left.items()), set(right.items())
-    if isinstance(left, set) and isinstance(right, set):
-        left, right = left - right, right - left
-        left, right = sorted(map(repr, left)), sorted(map(repr, right))
-        return "\n".join(
-            f"  only {side}: {each}"
-            for side, items in (("left", left), ("right", right))
-            for each in items[:_SHOWN]
-        )
-    return f"  left: {left!r}\n  right: {right!r}"
+def _told(error: AssertionError) -> str:
+    """Where it stands and what it says, or the assertion itself when it says nothing."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(last.filename).name}:{last.lineno} {error}".rstrip() + (
+        "" if str(error) else f" {last.line}"
+    )
 
 
 def _say(line: str) -> None:
@@ -239,10 +268,15 @@ def main() -> int:
                 "kills": {kind: tally.kills[kind] for kind in WEIGHTS},
                 "worlds": tally.worlds,
                 "comparisons": tally.comparisons,
+                "between_rounds": tally.between_rounds,
                 "seconds": round(time.monotonic() - started),
             }
         )
     )
+    missing = [kind for kind in WEIGHTS if not tally.kills[kind]]
+    if arguments.kills >= _KILLS_OF_EVERY_KIND and missing:
+        _say(f"seed {seed}: expected kills of every kind, got none of {', '.join(missing)}")
+        return 1
     return 0
 
 

@@ -3,6 +3,7 @@
 The reconciliation of the project asks the same of live data; this is a second writing of it.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import psycopg
@@ -69,7 +70,9 @@ INVARIANTS: Final = {
             left join posted p using (account_key, hour)
         where h.rated and not h.stale
             and (coalesce(b.amount, 0) <> coalesce(p.amount, 0)
-                or coalesce(b.rated, 0) <> coalesce(p.rated, 0))
+                or h.amount <> coalesce(b.amount, 0)
+                or coalesce(b.rated, 0) <> coalesce(p.rated, 0)
+                or p.account_key is null)
     """,
     "4 fetched = used + duplicate + baseline + quarantined": """
         select source_key, hour from billing_core.source_hours
@@ -108,21 +111,55 @@ INVARIANTS: Final = {
         where balance <> last.balance_after
             or (throttle_state = 'throttled') <> (balance < 0) or (arrears > 0) <> (balance < 0)
     """,
-    "R7 nothing is posted in a closed period": """
-        select entry_id, period_hour from billing_core.ledger_entries
+    "R7 entries are posted in the first open period": """
+        select entry_id, e.period_hour from billing_core.ledger_entries e
             join billing_core.closed_periods using (period_hour)
         where created_at > closed_at
+        union all
+        select entry_id, e.period_hour from billing_core.ledger_entries e
+        where e.period_hour > e.hour and not exists (
+            select from billing_core.closed_periods c
+            where billing_core.next_period_hour(c.period_hour) = e.period_hour
+                and c.closed_at < e.created_at)
     """,
-    "5 one event id per sealed change": """
-        select event from (
-            select unnest(array_agg(object_key)) as event from billing_core.batches
-            group by bucket, object_key having count(*) > 1
-        ) twice
+    "C12 a checkpoint ends the contiguous settled hours": """
+        with settled as (
+            select source_key, s.first_hour, s.checkpoint_hour,
+                s.first_hour + coalesce((
+                    select min(n) from generate_series(0, 200) n where not exists (
+                        select from billing_core.source_hours h
+                        where (h.source_key, h.hour) = (s.source_key, s.first_hour + n)
+                            and h.state <> 'partial'))::int, 0) as expected
+            from billing_core.sources s where s.first_hour is not null
+        )
+        select * from settled where checkpoint_hour <> expected
     """,
 }
 
 # What tells how a state was reached, or when it was looked at: it grows with every run.
-HISTORY: Final = frozenset({"runs", "sources", "reconciliations"})
+HISTORY: Final = ("runs", "sources", "reconciliations")
+# What an hour, its money and its delivery consist of.
+STATE: Final = frozenset(
+    {
+        "account_balances",
+        "account_hours",
+        "batches",
+        "closed_periods",
+        "closings",
+        "counter_resets",
+        "deliveries",
+        "facts",
+        "ledger_entries",
+        "node_instants",
+        "plan_members",
+        "price_versions",
+        "quarantine",
+        "sealed_facts",
+        "source_hours",
+        "source_regions",
+        "usage_gaps",
+    }
+)
 
 
 def broken_invariants(connection: psycopg.Connection) -> list[str]:
@@ -136,6 +173,7 @@ def broken_invariants(connection: psycopg.Connection) -> list[str]:
 
 
 def tables(connection: psycopg.Connection) -> list[str]:
+    """Every table but the history."""
     return [
         name
         for (name,) in connection.execute(
@@ -146,11 +184,20 @@ def tables(connection: psycopg.Connection) -> list[str]:
     ]
 
 
-def fingerprints(connection: psycopg.Connection, names: list[str]) -> dict[str, str]:
-    """A hash of every row with its ``xmin`` per table: equal only when nothing was written."""
+def fingerprints(
+    connection: psycopg.Connection, names: Sequence[str] | None = None
+) -> dict[str, str]:
+    """A hash of place and ``xmin`` of every row, per table: equal only when nothing was written.
+
+    Of sources, which note every attempt, what they know.
+    """
     query = " union all ".join(
         f"select '{name}', coalesce(md5(string_agg(tableoid::text || ctid || xmin || '', ',')), '')"
         f" from (select tableoid, ctid, xmin from billing_core.{name} order by 1, 2) t"
-        for name in names
+        for name in (tables(connection) if names is None else names)
+    )
+    query += (
+        " union all select 'sources', md5(string_agg(concat_ws('|', source_id, first_hour,"
+        " checkpoint_hour, last_error), ',' order by source_id)) from billing_core.sources"
     )
     return dict(connection.execute(query.encode()).fetchall())

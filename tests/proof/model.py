@@ -7,6 +7,7 @@ of which snapshots the database must have seen, by C4 (look-back) and C13 (histo
 import copy
 import json
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -68,8 +69,10 @@ class SourceModel:
     kept: list[Snapshot] = field(default_factory=list)  # measured, arrived, not yet forgotten
     stored: dict[int, list[Snapshot]] = field(default_factory=dict)
     looked_back: list[Snapshot] = field(default_factory=list)
-    accepted: set[int] = field(default_factory=set)  # hours whose last collection was whole
+    # Hours whose last collection held all that is stored: their state was judged by it.
+    accepted: set[int] = field(default_factory=set)
     is_broken: bool = False
+    times_forgotten: int = 0
 
     @property
     def source_id(self) -> str:
@@ -103,9 +106,13 @@ class SourceModel:
         self.held_back = [each for each in self.held_back if not any(each is one for one in late)]
         return len(late)
 
-    def forget(self, before_ns: int) -> int:
+    def forget_oldest(self, elapsed_ns: int) -> int:
         """What has not arrived by then never will: exporters keep all nodes equally long."""
         before = len(self.kept)
+        if not before:
+            return 0
+        before_ns = min(each.at_ns for each in self.kept) + elapsed_ns
+        self.times_forgotten += 1
         self.kept = [each for each in self.kept if each.at_ns >= before_ns]
         self.held_back = [each for each in self.held_back if each.at_ns >= before_ns]
         return before - len(self.kept)
@@ -225,12 +232,35 @@ def _keys(snapshots: Iterable[Snapshot]) -> set[tuple[Node, int]]:
     return {each.key for each in snapshots}
 
 
-def _contents(snapshots: Iterable[Snapshot]) -> dict[tuple[Node, int], list[str]]:
-    """What was said about each instant, in however many snapshots, in any order."""
-    found: dict[tuple[Node, int], list[str]] = {}
+def _contents(snapshots: Iterable[Snapshot]) -> dict[tuple[Node, int], "Content"]:
+    """What was said about each instant, in however many snapshots (C3): samples, totals, bad ones.
+
+    A second copy with smaller totals says nothing new; whoever collects sees it all the same.
+    """
+    found: dict[tuple[Node, int], Content] = {}
     for each in snapshots:
-        found.setdefault(each.key, []).append(json.dumps(each.body["samples"], sort_keys=True))
-    return {key: sorted(texts) for key, texts in found.items()}
+        content = found.setdefault(each.key, Content())
+        for sample in each.body["samples"] or ():
+            content.add(sample)
+    return found
+
+
+@dataclass
+class Content:
+    samples: int = 0
+    totals: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    bad: Counter[str] = field(default_factory=Counter)
+
+    def add(self, sample: Any) -> None:
+        self.samples += 1
+        reason, _ = judge_sample(OracleNode("", "", ""), sample)
+        if reason is not None:
+            self.bad[json.dumps(sample, sort_keys=True)] += 1
+            return
+        key = (sample["uuid"].lower(), sample["inbound_tag"])
+        up, down = sample["uplink_bytes_total"], sample["downlink_bytes_total"]
+        old_up, old_down = self.totals.get(key, (0, 0))
+        self.totals[key] = (max(up, old_up), max(down, old_down))
 
 
 @dataclass
@@ -242,6 +272,7 @@ class Model:
     now_ns: int
     hours: range  # every hour that may be collected
     book: JSON
+    forgets: bool  # exporters do not keep everything
     closed_periods: set[str] = field(default_factory=set)
 
     @classmethod
@@ -278,7 +309,8 @@ class Model:
             "opening_balance": world.book["opening_balance"],
             "anchor_day": world.book["anchor_day"],
         }
-        return cls(world, sources, first * HOUR_NS, range(first, last + 2), book)
+        forgets = rng.random() < 0.5
+        return cls(world, sources, first * HOUR_NS, range(first, last + 2), book, forgets)
 
     @property
     def accounts(self) -> list[str]:
@@ -304,6 +336,16 @@ class Model:
             served={source.source_id: _json(source.served()) for source in self.sources},
         )
 
+    def audited_as_served(self) -> Result:
+        """The same, when everything that is served was collected, by the oracle alone."""
+        return audit(
+            sources=[source.settings for source in self.sources],
+            snapshots={source.source_id: _json(source.served()) for source in self.sources},
+            collected_hours={source.source_id: set(source.stored) for source in self.sources},
+            book=self.book,
+            served_now_ns=self.now_ns,
+        )
+
     def _stored(self, source: SourceModel) -> Iterator[Snapshot]:
         for snapshots in source.stored.values():
             yield from snapshots
@@ -312,7 +354,7 @@ class Model:
 def _busy_world(seed: int) -> World:
     """The first of the seed's worlds in which something happens; nodes may die at birth."""
     while True:
-        world = random_world(seed, starts=STARTS, intervals_seconds=(300, 300, 600))
+        world = random_world(seed, starts=STARTS, intervals_seconds=(300, 300, 300, 600, 120))
         if sum(map(len, world.snapshots.values())) >= 40:
             return world
         seed += 2**32

@@ -8,7 +8,7 @@ import re
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from typing import Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
@@ -39,7 +39,7 @@ class Session:
         unremarkable: tables to which writing counts as nothing.
     """
 
-    def __init__(self, see: See, unremarkable: Sequence[str]) -> None:
+    def __init__(self, see: See, unremarkable: Collection[str]) -> None:
         self._see = see
         self._unremarkable = unremarkable
         self._prepared: dict[bytes, str] = {}
@@ -126,7 +126,7 @@ class PostgresProxy:
     Connections that are opened later are told to the ``see`` of then.
     """
 
-    def __init__(self, database_url: str, see: See, unremarkable: Sequence[str] = ()) -> None:
+    def __init__(self, database_url: str, see: See, unremarkable: Collection[str] = ()) -> None:
         self.see = see
         self._unremarkable = unremarkable
         self.point_at(database_url)

@@ -1,4 +1,8 @@
-"""A proxy between a real client and a real S3 server that can stop around a PUT."""
+"""A proxy between a real client and a real S3 server that can stop around a PUT.
+
+It takes each body as a whole before it passes it on. So with ``inside_put`` the client has sent all
+of it, and the server got half: what is torn is what the server reads, as when a network breaks.
+"""
 
 import threading
 from collections.abc import Callable
@@ -7,7 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
-# Announced, nothing passed on; part of the body passed on; stored, the answer not passed on.
+# Announced, nothing passed on; sent whole by the client, half of the body passed on to the server;
+# stored, the answer not passed on.
 Kind: TypeAlias = Literal["before_put", "inside_put", "put_unrecorded"]
 # Told the kind and the object's path; true: stop here.
 See: TypeAlias = Callable[[Kind, str], bool]

@@ -7,6 +7,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -37,9 +38,10 @@ from pipeline.harness import (
     state,
     states,
 )
+from pipeline.test_crash import until
 from scripted_exporter import Asked, Reply, serving
 
-from billing_etl.hours import HourRange
+from billing_etl.hours import Hour, HourRange
 from billing_etl.local.exporter_server import Store, answer
 from billing_etl.local.object_store import EmbeddedObjectStore
 from billing_etl.local.postgres import EmbeddedPostgres
@@ -442,6 +444,66 @@ def test_publishing_beside_a_collect_of_the_same_accounts_deadlocks_neither(line
     assert reconcile_hours(line.engine, HourRange.single(hour_of("12")), repair=False).clean
 
 
+@pytest.mark.parametrize("stale", [False, True])
+def test_publishing_locks_what_it_touches_and_what_is_stale_in_one_order(
+    line: Line, caplog: pytest.LogCaptureFixture, stale: bool
+) -> None:
+    """The file names B before A, or B alone while A is stale; a collect wants A, then B.
+
+    Both say that they wait before either goes on: nobody lets go of the place in the queue again.
+    """
+    line.serve(history())
+    line.collected(*HOURS)
+    line.rate()
+    dearer = [
+        {**DEARER, "price_version": account, "scope": "account", "scope_key": account}
+        for account in (B, A)
+    ]
+    if stale:
+        line.execute(
+            "update billing_core.account_hours h set stale = true from billing_core.accounts a"
+            f" where a.account_key = h.account_key and a.account_uuid = '{A}'"
+        )
+        dearer = dearer[:1]
+    line.serve(history("12:47:33"))
+    held_up = (
+        "select from billing_core.account_hours h join billing_core.accounts a using (account_key)"
+        f" where a.account_uuid = '{A}' and h.hour = {hour_of('12').index} for update of h"
+    )
+
+    with ThreadPoolExecutor(2) as pool:
+        with locked(line, held_up) as holder:
+            collecting = pool.submit(line.collect, "12")
+            until(lambda: caplog.text.count("waits for") == 1)
+            wait_until_waiting(holder, 1)
+            publishing = pool.submit(line.publish, versions=dearer)
+            until(lambda: caplog.text.count("waits for") == 2)
+            wait_until_waiting(holder, 2)
+        assert outcomes(collecting.result()) == ["collected"]
+        assert len(publishing.result().published) == len(dearer)
+    line.rate()
+    assert reconcile_hours(line.engine, RANGE, repair=False).clean
+
+
+def test_a_region_that_changes_beside_a_rater_is_rated_by_the_next_one(line: Line) -> None:
+    """The rater has read the old region; what it commits is marked all the same."""
+    hour = Hour.of(datetime.now(UTC)).next
+    at = f"{hour.start:%Y-%m-%dT%H}"
+    served = readings((f"{at}:00:03Z", 0, 0), (f"{at}:01:03Z", 100, 50))
+    multipliers = {"jp": "1", "eu": "10"}
+    line.publish(versions=[DEARER | {"from": None, "region_multipliers": multipliers}])
+    line.serve(served, region="jp")
+    line.collected(str(hour))
+    line.serve(served, region="eu")
+    rate = partial(line.rate, str(hour), str(hour.next))
+
+    _, collected = at_once(line, "ledger_entries", rate, lambda: line.collect(str(hour)))
+    rate()
+
+    assert outcomes(collected) == ["unchanged"]
+    assert [entry.amount for entry in ledger(line)] == [300, 2700]
+
+
 def test_publishing_a_plan_for_an_account_that_a_collect_adds_deadlocks_neither(line: Line) -> None:
     """The collect has added C and wants the hours of A next; the file names both."""
     line.serve(history())
@@ -706,4 +768,3 @@ def test_migrations_at_once_apply_each_file_once(
     assert door.rows("select name from billing_core.migrations order by name") == [
         (name,) for name in sorted([*files, "views"])
     ]
-    assert all("waits for another run that migrates" in answer.err for answer in answers)

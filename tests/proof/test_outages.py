@@ -27,8 +27,8 @@ from billing_etl.local.processes import free_ports
 from proof.crash_site import (
     POSTED,
     RECORDED,
+    CrashSite,
     Services,
-    Site,
     Trap,
     assert_explained,
     errors_of,
@@ -65,7 +65,7 @@ def bring_back_database(services: Services) -> None:
     services.postgres_proxy.point_at(services.postgres.url("postgres"))
 
 
-def test_the_database_restarted_under_load(site: Site) -> None:
+def test_the_database_restarted_under_load(site: CrashSite) -> None:
     """Three times, while two processes work on the same hours and the one waits for the other."""
     for wanted in (
         the_nth(2, "copy", "billing_core.facts"),
@@ -105,7 +105,7 @@ def bring_back_store(services: Services) -> None:
     services.s3_proxy.point_at(services.store.endpoint_url)
 
 
-def test_the_object_store_killed_in_a_put_and_away_for_the_rest_of_the_run(site: Site) -> None:
+def test_the_object_store_killed_in_a_put_and_away_for_the_rest_of_the_run(site: CrashSite) -> None:
     """What does not need it is done all the same."""
     trap = site.watch(Trap(the_nth(2, "inside_put"), lambda: kill_store(site.services.store)))
 
@@ -117,7 +117,7 @@ def test_the_object_store_killed_in_a_put_and_away_for_the_rest_of_the_run(site:
     site.assert_whole()
 
 
-def test_the_object_store_killed_in_a_put_and_back_before_the_next_attempt(site: Site) -> None:
+def test_the_object_store_killed_in_a_put_and_back_before_the_next_attempt(site: CrashSite) -> None:
     def kill_and_bring_back() -> None:
         kill_store(site.services.store)
         bring_back_store(site.services)

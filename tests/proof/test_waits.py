@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from pipeline.harness import (
 from pipeline.test_crash import until
 
 from billing_etl.errors import BillingError, RetryableError
-from billing_etl.hours import HourRange
+from billing_etl.hours import Hour, HourRange
 from billing_etl.pipeline.accounts import add_credit, close_period
 from billing_etl.pipeline.deliver import deliver_hours
 from billing_etl.store import database
@@ -32,8 +33,8 @@ RATING = "select pg_advisory_xact_lock(hashtext('billing_etl rating'))"
 SOURCE = "select pg_advisory_xact_lock(hashtextextended('billing_etl source jp-1', 0))"
 MIGRATION = f"select pg_advisory_xact_lock{database._MIGRATION_LOCK}"
 RATING_WAITS = (
-    "ratings and ledger: waits for another run that rates, publishes prices, credits or closes a"
-    " period"
+    "ratings and ledger: waits for another run that rates, changes prices or regions, credits or"
+    " closes a period"
 )
 
 
@@ -41,6 +42,13 @@ def collect(line: Line) -> None:
     """Collects hour 12 with a late snapshot and a new account; a failure is raised."""
     served = [*worked_example(("12:04:03", 9, 18)), *readings(("12:50:03", 4, 4), account=C)]
     line.serve(served)
+    for _, _, error in line.collect("12").failures:
+        raise RetryableError(error)
+
+
+def collect_elsewhere(line: Line) -> None:
+    """Collects hour 12 of a source whose setting names another region than before."""
+    line.serve(worked_example(), region="eu")
     for _, _, error in line.collect("12").failures:
         raise RetryableError(error)
 
@@ -66,18 +74,22 @@ WAITS = {
     "collect an hour that is sealed": Wait(
         "select from billing_core.deliveries for update",
         collect,
-        f"collect, hour {DAY}T12: waits for an export that seals this hour or a later one",
+        f"source jp-1, hour {DAY}T12: waits for an export that seals hour {DAY}T12 or a later one",
     ),
     "collect account-hours that are rated": Wait(
         "select from billing_core.account_hours for update",
         collect,
-        "collect: waits for a run that rates or collects the same account-hours",
+        f"source jp-1, hour {DAY}T12: waits for a run that rates or collects the same"
+        " account-hours",
     ),
     "collect an account that is being added": Wait(
         "insert into billing_core.accounts (account_uuid, opening_balance)"
         f" values ('{C}', 0) returning 1",
         collect,
         "new accounts: waits for another run that adds the same accounts",
+    ),
+    "collect with another region while rated": Wait(
+        RATING, collect_elsewhere, RATING_WAITS.replace("ratings and ledger", "source jp-1")
     ),
     "rate while rated": Wait(RATING, lambda line: line.rate(), RATING_WAITS),
     "rate account-hours that are collected": Wait(
@@ -93,7 +105,7 @@ WAITS = {
     "publish for account-hours that are collected": Wait(
         "select from billing_core.account_hours for update",
         publish,
-        "prices: waits for a run that rates or collects the same account-hours",
+        "prices: waits for a run that collects the same account-hours",
         is_rated=True,
     ),
     "credit while rated": Wait(
@@ -140,7 +152,6 @@ def test_a_wait_says_for_what_and_ends_with_an_error_that_names_it(
             wait.work(waiting)
 
     assert isinstance(caught.value, RetryableError)
-    # Once, or twice: a credit looks whether it was given after all, under the same lock.
     assert messages(caplog) == [f"{wait.line}, at most 0.3 s"]
     who, _, what = wait.line.partition(": waits for ")
     assert f"{who}: waited 0.3 s for {what}; nothing was written" in str(caught.value)
@@ -156,6 +167,29 @@ def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
         for record in caplog.records
         if record.levelno >= logging.WARNING and "waits for" in record.getMessage()
     ]
+
+
+def test_a_source_that_marks_hours_of_its_new_region_says_which_one_it_is(
+    line: Line, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hour = Hour.of(datetime.now(UTC)).next
+    at = f"{hour.start:%Y-%m-%dT%H}"
+    line.serve(readings((f"{at}:00:03Z", 0, 0), (f"{at}:01:03Z", 5, 5)), region="jp")
+    line.collected(str(hour))
+    line.rate(str(hour), str(hour.next))
+    line.serve(readings((f"{at}:00:03Z", 0, 0), (f"{at}:01:03Z", 5, 5)), region="eu")
+    with (
+        monkeypatch.context() as patched,
+        locked(line, "select from billing_core.account_hours for update"),
+    ):
+        patched.setattr(database, "LOCK_WAIT_SECONDS", 0.3)
+        ((_, _, error),) = line.collect(str(hour)).failures
+
+    waits = "a run that collects the same account-hours"
+    assert messages(caplog) == [f"source jp-1: waits for {waits}, at most 0.3 s"]
+    assert f"source jp-1: waited 0.3 s for {waits}; nothing was written" in error
+    line.collected(str(hour))
+    assert line.rows("select stale from billing_core.account_hours") == [(True,)]
 
 
 def test_a_run_says_that_it_waits_while_it_waits_and_then_goes_on(

@@ -19,7 +19,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from proof.machine import Billing
 from proof.site import Site, site
 
-STEPS_PER_WORLD = 150
+STEPS_PER_WORLD = 80
 
 
 def walk(at: Site, number: int, worlds: int, steps: int, *, shrink: bool) -> Counter[str]:
@@ -52,7 +52,7 @@ def walk(at: Site, number: int, worlds: int, steps: int, *, shrink: bool) -> Cou
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="proof.walk", description=__doc__)
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--worlds", type=int, default=5)
+    parser.add_argument("--worlds", type=int, default=10)
     parser.add_argument("--steps", type=int, default=STEPS_PER_WORLD, help="of each world")
     parser.add_argument("--shrink", action="store_true", help="looks for a shorter failure")
     chosen = parser.parse_args(arguments)

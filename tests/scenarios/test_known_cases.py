@@ -717,4 +717,6 @@ def test_accounts_that_are_beyond_64_bits_together_are_billed_and_delivered_each
     }
     noon = HourRange(hour_of("12"), hour_of("13"))
     deliver_hours(line.engine, noon)
+    batches = "select net_quantity from billing_core.batches where kind = 'events'"
+    assert line.rows(batches) == [(LIMIT,), (LIMIT,)]
     assert {check.status for check in reconcile_hours(line.engine, noon).checks} == {"clean"}

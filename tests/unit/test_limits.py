@@ -31,17 +31,26 @@ def summed(values: list[int]) -> tuple[Int64Array, "np.ndarray[tuple[int], np.dt
 @pytest.mark.parametrize(("values", "total"), CASES)
 def test_a_billed_sum_beyond_the_limit_is_refused(values: list[int], total: int | None) -> None:
     sums, estimates = summed(values)
+    minutes, names = np.array([0, 61]), ["a fine series", "a series"]
 
     if total is not None:
         assert sums.tolist() == [5, total]
-        refuse_wrapped(sums, estimates, "bytes of a test")
+        refuse_wrapped(sums, estimates, minutes, names.__getitem__)
         return
     with pytest.raises(TerminalError) as caught:
-        refuse_wrapped(sums, estimates, "bytes of a test")
+        refuse_wrapped(sums, estimates, minutes, names.__getitem__)
     assert str(caught.value) == (
-        "bytes of a test: expected at most 9223372036854775807 bytes in sum, got more; nothing was "
-        "written, the counters that the exporter serves for this hour cannot be right"
+        "a series, minute 1970-01-01T01:01:00Z: expected at most 9223372036854775807 bytes in "
+        f"sum, got {sum(values)}; nothing was written, set this counter right at the exporter and "
+        "collect again"
     )
+
+
+def test_the_first_of_several_sums_beyond_the_limit_is_named() -> None:
+    beyond, estimates = np.array([LIMIT, LIMIT]) + 1, np.array([2.0**63, 2.0**63])
+
+    with pytest.raises(TerminalError, match=rf"^series 0, .* got {LIMIT + 1};"):
+        refuse_wrapped(beyond, estimates, np.array([0, 0]), "series {}".format)
 
 
 @pytest.mark.parametrize(("values", "total"), CASES)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from billing_etl.counters import (
 )
 from billing_etl.errors import TerminalError
 from billing_etl.hours import NS_PER_MINUTE, NS_PER_SECOND, parse_hour
-from billing_etl.records import Int64Array, Snapshot
+from billing_etl.records import BoolArray, Int64Array, Snapshot
 
 START_NS = parse_hour("2026-04-08T12").start_ns
 MINUTE = START_NS // NS_PER_MINUTE
@@ -210,6 +211,23 @@ def test_the_first_delta_is_not_marked_a_second_time() -> None:
     assert hour.deltas.inner_exceeded.tolist() == []
 
 
+def test_only_deltas_within_the_hour_are_asked_for_their_rate() -> None:
+    """A first sample has no predecessor in the hour; judging its rate is slow, and thrown away."""
+
+    class Policy(CounterPolicy):
+        asked: ClassVar[list[tuple[int, int]]] = []
+
+        def exceeds_rate(self, quantity_bytes: Int64Array, elapsed_ns: Int64Array) -> BoolArray:
+            self.asked.extend(zip(quantity_bytes.tolist(), elapsed_ns.tolist(), strict=True))
+            return super().exceeds_rate(quantity_bytes, elapsed_ns)
+
+    hour_of([(3, {0: (9, 0), 1: (5, 0)}), (63, {0: (16, 0), 1: (5, 3)})], policy=Policy())
+
+    # First sights, then first deltas, which `judge_first_deltas` asks for; then these two.
+    assert Policy.asked[-2:] == [(7, NS_PER_MINUTE), (3, NS_PER_MINUTE)]
+    assert len(Policy.asked) == 6
+
+
 HALF = 2**62
 
 
@@ -221,8 +239,14 @@ def test_bytes_of_a_minute_up_to_the_limit_are_facts() -> None:
 
 def test_bytes_of_a_minute_beyond_the_limit_are_refused() -> None:
     """A full counter, and after a restart within the minute another one."""
-    with pytest.raises(TerminalError, match=r"^bytes of a series in a minute: expected at most"):
-        hour_of([(3, {0: (HALF, HALF - 1)}), (33, {0: (HALF - 1, HALF)})], first_sight="charge")
+    full, fallen = (HALF, HALF - 1), (HALF - 1, HALF)
+    with pytest.raises(TerminalError) as caught:
+        hour_of([(63, {0: (1, 0), 1: full}), (93, {0: (2, 0), 1: fallen})], first_sight="charge")
+
+    assert str(caught.value).startswith(
+        f"prod/node-1 {ACCOUNTS[1]} tcp, minute 2026-04-08T12:01:00Z: expected at most "
+        f"{2**63 - 1} bytes in sum, got {2**64 - 2};"
+    )
 
 
 def test_bytes_of_a_snapshot_beyond_the_limit_are_told_as_the_limit() -> None:
