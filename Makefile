@@ -19,8 +19,8 @@ $(VENV)/.installed: requirements.txt requirements-uv.txt install.sh
 run: install ## the whole line with embedded services and development sources; ONCE=1 ends by itself
 	@exec $(BIN)/python -m billing_etl.local.run $(if $(filter-out 0,$(ONCE)),--once)
 
-test: lint ## lint, types and every test, on the embedded services
-	$(BIN)/python -m pytest
+test: lint ## lint, types and every test, on the embedded services, side by side
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 unit: install ## the tests without network and services, in seconds
 	$(BIN)/python -m pytest -q tests/unit
