@@ -143,6 +143,7 @@ class HourWriter:
                 self._stored("facts", collected.FACT), fact_rows(series_ids, deltas)
             )
         ]
+        collected.forget_lookback_presence(self.connection, self.source_key, self.hour)
         collected.replace_quarantine(
             self.connection, self.source_key, self.hour, quarantine_rows(samples, node_keys)
         )

@@ -1,5 +1,7 @@
 """Look-back samples, kept as provisional closings of their own hours (C4)."""
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 
 from billing_etl.counters import HourSamples
@@ -56,9 +58,26 @@ def write_lookback(
             provisional[np.isin(provisional["series_id"], replaced)],
             ("series_id", "hour"),
         )
+        nodes = np.setdiff1d(instants["node_key"], forgetful).tolist()
+        differs |= collected.replace_lookback_presence(
+            connection, hour, nodes, _presence(lookback, hour, node_keys, nodes)
+        )
         if differs:
             changed.add(hour)
     return changed
+
+
+def _presence(
+    lookback: HourSamples, hour: Hour, node_keys: dict[tuple[str, str], int], nodes: Sequence[int]
+) -> Iterator[tuple[int, int, str, str]]:
+    """Samples of some nodes that cannot be used, as far as their series can be read (C7)."""
+    for placed in lookback.bad_samples:
+        node_key = node_keys[lookback.nodes[placed.node]]
+        account, tag = placed.sample.account_uuid, placed.sample.inbound_tag
+        if node_key not in nodes or not hour.start_ns <= placed.instant_ns < hour.end_ns:
+            continue
+        if account is not None and tag is not None:
+            yield node_key, placed.instant_ns, account, tag
 
 
 def _not_of(node_keys: Int64Array, rows: Rows) -> Rows:

@@ -149,9 +149,50 @@ def drop_provisional(connection: Connection, node_keys: Sequence[int], hour: Hou
     parameters = {"node_keys": list(node_keys), "hour": hour.index}
     return {
         Hour(int(index))
-        for name in ("drop_provisional", "drop_provisional_instants")
+        for name in (
+            "drop_provisional",
+            "drop_provisional_instants",
+            "drop_lookback_presence",
+        )
         for (index,) in connection.execute(sql(f"collect/{name}").encode(), parameters)
     }
+
+
+def replace_lookback_presence(
+    connection: Connection,
+    hour: Hour,
+    node_keys: Sequence[int],
+    rows: Iterable[tuple[int, int, str, str]],
+) -> bool:
+    """Makes the quarantined look-back samples of some nodes within an hour these (C7).
+
+    Rows: node_key, instant_ns, account_uuid, inbound_tag. True when that changed something.
+    """
+    scope = {"hour": hour.index, "node_keys": list(node_keys)}
+    stored = connection.execute(sql("collect/lookback_presence").encode(), scope).fetchall()
+    wanted = sorted(rows)
+    if sorted(stored) == wanted:
+        return False
+    connection.execute(
+        "delete from billing_core.lookback_presence"
+        " where hour = %(hour)s and node_key = any (%(node_keys)s)",
+        scope,
+    )
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "insert into billing_core.lookback_presence (hour, node_key, instant_ns, account_uuid,"
+            " inbound_tag) values (%s, %s, %s, %s, %s)",
+            [(hour.index, *row) for row in wanted],
+        )
+    return True
+
+
+def forget_lookback_presence(connection: Connection, source_key: int, hour: Hour) -> None:
+    """Leaves it to the hour's own quarantine."""
+    connection.execute(
+        sql("collect/forget_lookback_presence").encode(),
+        {"source_key": source_key, "hour": hour.index},
+    )
 
 
 def appeared(

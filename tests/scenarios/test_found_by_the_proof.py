@@ -191,3 +191,21 @@ def test_collecting_waits_for_a_sealing_before_it_holds_anything_of_a_new_accoun
         "source jp-1, hour 2026-04-08T12: waited 0.3 s for an export that seals hour 2026-04-08T12 "
         "or a later one; nothing was written, run again when that has ended"
     )
+
+
+def test_a_quarantined_look_back_sample_is_presence_also_when_its_hour_is_judged_again(
+    line: Line,
+) -> None:
+    """C7, C14: A was there at 12:55, unusable; so 150 bytes at 13:05 are no birth."""
+    empty, bad = snapshot("11:30:03"), snapshot("12:55:03", sample(A, -1, 0))
+    line.serve([empty, bad, snapshot("13:05:03", sample(A, 150, 0))])
+
+    line.collected("13")
+    assert usage(line) == {}
+    line.collected("11")  # hour 13 is judged again
+    assert usage(line) == {}
+    line.collected("13")
+    assert usage(line) == {}
+    line.collected("12")
+    assert line.rows("select * from billing_core.lookback_presence") == []
+    assert usage(line) == {}
