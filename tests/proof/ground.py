@@ -118,6 +118,7 @@ class Ground:
         """Exporters serve more, some of it only later."""
         rng = random.Random(self.model.now_ns)
         self.model.now_ns += minutes * MINUTE_NS
+        self.is_exported = False  # an hour may be due to be sealed by now
         for source in self.model.sources:
             source.pass_time(self.model.now_ns, rng)
 
