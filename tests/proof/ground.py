@@ -47,7 +47,7 @@ class Ground:
 
     Attributes:
         done: what was done and compared, counted.
-        repeat: the last thing done, as a call that may be made again.
+        repeat: the last thing done, as a call that may be made again; None: nothing like that.
     """
 
     def __init__(self, site: Site, seed: int, done: Counter[str]) -> None:
@@ -59,7 +59,7 @@ class Ground:
             psycopg.connect(self.engine.database_url, autocommit=True)
         )
         self.consumer = Consumer(site.objects.client(), site.bucket, self.engine.settings.s3_prefix)
-        self.repeat: Callable[[], object] = lambda: None
+        self.repeat: Callable[[], object] | None = None
         self.is_rated = True  # everything; as long as there is nothing
         self.is_exported = True  # everything that could be
         ensure_price(self.engine)  # the environment's price is the first there is
@@ -339,6 +339,8 @@ class Ground:
 
     def do_again(self) -> None:
         """6: running anything again changes nothing."""
+        if self.repeat is None:
+            return
         before, listed = fingerprints(self.connection), dict(self.consumer.etags)
         self.repeat()
         after = fingerprints(self.connection)

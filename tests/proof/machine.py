@@ -99,7 +99,7 @@ class Billing(RuleBasedStateMachine):
     ) -> None:
         assert self.ground is not None
         self.is_healthy = False
-        self.ground.repeat = lambda: None
+        self.ground.repeat = None
         take = getattr(self, "_" + kind.replace(" ", "_"))
         take(self.ground, Drawn(first, second, minutes, seed, then_rate))
         self.done["steps"] += 1
