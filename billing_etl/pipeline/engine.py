@@ -1,7 +1,8 @@
 """What every step of the pipeline needs: settings, connections, and a run record."""
 
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 
 from billing_etl.settings import Settings
 from billing_etl.store import database, runs
@@ -17,14 +18,23 @@ class Engine:
 
     settings: Settings
     external_id: str | None = None
+    _connections: database.Connections = field(
+        default_factory=database.Connections, init=False, repr=False, compare=False
+    )
 
     @property
     def database_url(self) -> str:
         return self.settings.require_database_url()
 
     def connect(self) -> AbstractContextManager[database.Connection]:
-        return database.connect(self.database_url)
+        return self._connections.connect(self.database_url)
 
-    def run(self, command: str, hours: object | None = None) -> AbstractContextManager[runs.Run]:
+    @contextmanager
+    def run(self, command: str, hours: object | None = None) -> Iterator[runs.Run]:
+        """Records a run; what connects within it may get the same connection again."""
         label = None if hours is None else str(hours)
-        return runs.recorded_run(self.database_url, command, label, self.external_id)
+        with (
+            self._connections.kept(),
+            runs.recorded_run(self.connect, command, label, self.external_id) as run,
+        ):
+            yield run

@@ -1,15 +1,17 @@
 """Run records: append-only history of what was done, when and with which end."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from psycopg.types.json import Jsonb
 
 from billing_etl.errors import BillingError
-from billing_etl.store.database import connect, one_row
+from billing_etl.store.database import Connection, one_row
+
+Connect: TypeAlias = Callable[[], AbstractContextManager[Connection]]
 
 _log = logging.getLogger(__name__)
 
@@ -24,10 +26,10 @@ class Run:
 
 @contextmanager
 def recorded_run(
-    database_url: str, command: str, hours: str | None, external_id: str | None
+    connect: Connect, command: str, hours: str | None, external_id: str | None
 ) -> Iterator[Run]:
     """Records the start of a run at once and its end in either case, outside its transactions."""
-    with connect(database_url) as connection:
+    with connect() as connection:
         (run_id,) = one_row(
             connection,
             "insert into billing_core.runs (command, hours, external_id)"
@@ -38,18 +40,18 @@ def recorded_run(
     try:
         yield run
     except BillingError as error:
-        _finish(database_url, run, "failed", str(error))
+        _finish(connect, run, "failed", str(error))
         raise
     except BaseException as error:
-        _finish(database_url, run, "failed", type(error).__name__)
+        _finish(connect, run, "failed", type(error).__name__)
         raise
-    _finish(database_url, run, "success", None)
+    _finish(connect, run, "success", None)
 
 
-def _finish(database_url: str, run: Run, status: str, error: str | None) -> None:
+def _finish(connect: Connect, run: Run, status: str, error: str | None) -> None:
     """Never changes the outcome: what the run has committed stands, whatever its record says."""
     try:
-        with connect(database_url) as connection:
+        with connect() as connection:
             connection.execute(
                 "update billing_core.runs set finished_at = clock_timestamp(), status = %(status)s,"
                 " error = %(error)s, counts = %(counts)s where run_id = %(run_id)s",

@@ -102,7 +102,9 @@ def rate(
         fact = facts[series, minute]
         first_minute = period_start(minute, book.get("anchor_day", 1))
         period = (series.account, first_minute)
-        quota = bill.quota.setdefault(period, included_quota(book, *period))
+        if period not in bill.quota:
+            bill.quota[period] = included_quota(book, *period)
+        quota = bill.quota[period]
         used = bill.quota_used.get(period, 0)
         included = min(fact.up + fact.down, quota - used)
         rated = fact.up + fact.down - included

@@ -888,8 +888,9 @@ def short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def hold_source(line: Line) -> "psycopg.Connection[Any]":
     """Another run of the source, as far as it matters here."""
-    other = psycopg.connect(line.database_url, autocommit=True)
+    other = psycopg.connect(line.database_url)
     sources.lock_source(other, "jp-1")
+    other.commit()
     return other
 
 
