@@ -9,7 +9,7 @@ from billing_etl.counters.first_deltas import (
 )
 from billing_etl.counters.policy import CounterPolicy
 from billing_etl.counters.samples import HourSamples, SampleCollector, served_hour_digest
-from billing_etl.counters.sums import HourDeltas, hour_deltas
+from billing_etl.counters.sums import HourDeltas, MinuteFacts
 
 __all__ = [
     "CounterPolicy",
@@ -19,10 +19,10 @@ __all__ = [
     "FirstSamples",
     "HourDeltas",
     "HourSamples",
+    "MinuteFacts",
     "NodeCoverage",
     "SampleCollector",
     "cover_hour",
-    "hour_deltas",
     "judge_first_deltas",
     "served_hour_digest",
 ]

@@ -1,15 +1,21 @@
 """Snapshots into sorted columns: identity, order, duplicates, content hashes (C2, C3, C6)."""
 
 import hashlib
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final, NamedTuple
 
 import numpy as np
 
+from billing_etl.hours import NS_PER_MINUTE, format_instant_ns
 from billing_etl.records import BadSample, BoolArray, Int64Array, Snapshot
 
 HASH_BYTES: Final = 16
+# About 10 MB: whole typical hours; larger ones are worked through block by block.
+BLOCK_SAMPLES: Final = 300_000
+_NO_MINUTE: Final = 2**31 - 1
 
 
 class NodeKey(NamedTuple):
@@ -40,45 +46,117 @@ class PlacedBadSample(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class HourSamples:
-    """The usable samples of a window, each series at each instant once.
+class SampleBlock:
+    """Usable samples of whole minutes, each series at each instant once; parallel arrays.
 
-    Codes are positions: ``series_node[s]`` indexes ``nodes``; ``series[i]`` indexes
-    ``series_keys``; ``snapshot[i]`` indexes the ``snapshot_*`` arrays.
+    Codes are positions: ``series[i]`` indexes the hour's ``series_keys``, ``snapshot[i]`` its
+    ``snapshot_*`` arrays. Sorted by series, then instant. Totals are cumulative bytes.
 
     Attributes:
-        series, snapshot, instant_ns, uplink, downlink: one entry per sample, sorted by series,
-            then instant. Totals are cumulative bytes.
-        snapshot_node, snapshot_ns, snapshot_samples, snapshot_hashes: one entry per (node,
-            instant), sorted; samples as served, usable or not.
-        duplicates: samples that repeated a series at an instant (C3, C6).
-        conflicts: positions of samples whose repetitions had other values (C3).
+        from_minute, until_minute: the minutes of the block; those of all blocks are all minutes.
     """
 
-    nodes: list[NodeKey]
-    series_keys: list[SeriesKey]
-    series_node: Int64Array
     series: Int64Array
     snapshot: Int64Array
     instant_ns: Int64Array
     uplink: Int64Array
     downlink: Int64Array
-    snapshot_node: Int64Array
-    snapshot_ns: Int64Array
-    snapshot_samples: Int64Array
-    snapshot_hashes: list[bytes]
-    duplicates: int
-    conflicts: Int64Array
-    bad_samples: list[PlacedBadSample]
-
-    @property
-    def served_samples(self) -> int:
-        return int(self.snapshot_samples.sum())
+    from_minute: int
+    until_minute: int
 
     @property
     def first_positions(self) -> Int64Array:
         """Position of the first sample of each series present, in series order."""
         return np.flatnonzero(_starts(self.series))
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesSamples:
+    """One sample per series, sorted by series; parallel arrays, codes as in ``SampleBlock``."""
+
+    series: Int64Array
+    snapshot: Int64Array
+    instant_ns: Int64Array
+    uplink: Int64Array
+    downlink: Int64Array
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesEvents:
+    """What happened to series, each in a stretch of time; parallel arrays."""
+
+    series: Int64Array
+    from_ns: Int64Array
+    until_ns: Int64Array
+    quantity: Int64Array
+
+    @classmethod
+    def joined(cls, parts: Sequence["SeriesEvents"]) -> "SeriesEvents":
+        names = cls.__dataclass_fields__
+        return cls(
+            **{name: _concatenate([getattr(part, name) for part in parts]) for name in names}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HourSamples:
+    """The usable samples of a window, each series at each instant once.
+
+    ``series_node[s]`` indexes ``nodes``. The samples themselves come block by block, so that an
+    hour takes no more memory than a block and what is known of each series.
+
+    Attributes:
+        first, last: of each series present, its first and its last sample.
+        used_samples: samples in all blocks.
+        snapshot_node, snapshot_ns, snapshot_samples, snapshot_hashes: one entry per (node,
+            instant), sorted; samples as served, usable or not.
+        duplicates: samples that repeated a series at an instant (C3, C6).
+        conflicts: samples whose repetitions had other values, with the totals used (C3).
+    """
+
+    nodes: list[NodeKey]
+    series_keys: list[SeriesKey]
+    series_node: Int64Array
+    first: SeriesSamples
+    last: SeriesSamples
+    used_samples: int
+    snapshot_node: Int64Array
+    snapshot_ns: Int64Array
+    snapshot_samples: Int64Array
+    snapshot_hashes: list[bytes]
+    duplicates: int
+    conflicts: SeriesEvents
+    bad_samples: list[PlacedBadSample]
+    _store: "_BlockStore"
+    _position: Int64Array
+
+    @property
+    def served_samples(self) -> int:
+        return int(self.snapshot_samples.sum())
+
+    def blocks(self) -> Iterator[SampleBlock]:
+        """All samples, in blocks of growing minutes; may be asked for again."""
+        for block in self._store.blocks():
+            snapshot = self._position[block.snapshot]
+            yield SampleBlock(
+                series=block.series,
+                snapshot=snapshot,
+                instant_ns=self.snapshot_ns[snapshot],
+                uplink=block.uplink,
+                downlink=block.downlink,
+                from_minute=block.from_minute,
+                until_minute=block.until_minute,
+            )
+
+    def ends_within(self, start_ns: int, end_ns: int) -> tuple[SeriesSamples, SeriesSamples]:
+        """The first and the last sample of each series within a part of the window."""
+        firsts, lasts = [], []
+        for block in self.blocks():
+            at = np.flatnonzero((block.instant_ns >= start_ns) & (block.instant_ns < end_ns))
+            is_start = _starts(block.series[at])
+            firsts.append(_samples_at(block, at[is_start]))
+            lasts.append(_samples_at(block, at[np.roll(is_start, -1)]))
+        return _one_per_series(firsts), _one_per_series(lasts[::-1])
 
     def content_hash(self) -> bytes:
         """Hash of every (node, instant, content), independent of pages and serving order."""
@@ -97,32 +175,149 @@ class HourSamples:
         return digest.digest()
 
 
+def _samples_at(block: SampleBlock, at: Int64Array) -> SeriesSamples:
+    return SeriesSamples(
+        **{name: getattr(block, name)[at] for name in SeriesSamples.__dataclass_fields__}
+    )
+
+
+def _one_per_series(parts: list[SeriesSamples]) -> SeriesSamples:
+    """Of each series the sample in the first part that has one."""
+    names = SeriesSamples.__dataclass_fields__
+    columns = {name: _concatenate([getattr(part, name) for part in parts]) for name in names}
+    order = np.argsort(columns["series"], kind="stable")
+    at = order[_starts(columns["series"][order])]
+    return SeriesSamples(**{name: values[at] for name, values in columns.items()})
+
+
 @dataclass(slots=True)
 class _Layout:
     """The accounts and tags of a node's latest snapshot with their codes; it mostly repeats."""
 
     accounts: list[str] = field(default_factory=list)
     inbound_tags: list[str] = field(default_factory=list)
-    codes: list[int] = field(default_factory=list)
+    codes: Int64Array = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+
+class _Block(NamedTuple):
+    """A block as it waits: ``snapshot`` counts snapshots in the order of their arrival."""
+
+    series: Int64Array
+    snapshot: Int64Array
+    uplink: Int64Array
+    downlink: Int64Array
+    from_minute: int
+    until_minute: int
+
+
+class _BlockStore:
+    """Blocks of samples; all but the newest wait in a temporary file."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[int, int]] = []
+        self._newest: _Block | None = None
+
+    def append(self, block: _Block) -> None:
+        if self._newest is not None:
+            if not self._waiting:
+                self._file = tempfile.TemporaryFile(prefix="billing-etl-")  # noqa: SIM115
+            for column in self._newest[:4]:
+                np.save(self._file, column)
+            self._waiting.append((self._newest.from_minute, self._newest.until_minute))
+        self._newest = block
+
+    def blocks(self) -> Iterator[_Block]:
+        if self._waiting:
+            self._file.seek(0)
+        for minutes in self._waiting:
+            series, snapshot, uplink, downlink = (np.load(self._file) for _ in range(4))
+            yield _Block(series, snapshot, uplink, downlink, *minutes)
+        if self._newest is not None:
+            yield self._newest
+
+
+class _Ends:
+    """The first and the last sample of each series so far, by its code."""
+
+    def __init__(self) -> None:
+        self._columns = {
+            f"{end}_{name}": np.zeros(0, dtype=np.int64)
+            for end in ("first", "last")
+            for name in ("snapshot", "uplink", "downlink")
+        }
+
+    def take(self, block: _Block, series_count: int) -> None:
+        grown = series_count - len(self._columns["first_snapshot"])
+        for name, values in self._columns.items():
+            self._columns[name] = np.concatenate([values, np.full(grown, -1, dtype=np.int64)])
+        starts = np.flatnonzero(_starts(block.series))
+        lasts = np.append(starts[1:], len(block.series))[: len(starts)] - 1
+        is_new = self._columns["first_snapshot"][block.series[starts]] < 0
+        for end, at in (("first", starts[is_new]), ("last", lasts)):
+            for name in ("snapshot", "uplink", "downlink"):
+                self._columns[f"{end}_{name}"][block.series[at]] = getattr(block, name)[at]
+
+    def samples(self, end: str, position: Int64Array, snapshot_ns: Int64Array) -> SeriesSamples:
+        series = np.flatnonzero(self._columns["first_snapshot"] >= 0)
+        snapshot = position[self._columns[f"{end}_snapshot"][series]]
+        return SeriesSamples(
+            series=series,
+            snapshot=snapshot,
+            instant_ns=snapshot_ns[snapshot],
+            uplink=self._columns[f"{end}_uplink"][series],
+            downlink=self._columns[f"{end}_downlink"][series],
+        )
 
 
 class SampleCollector:
-    """Takes snapshots in any order and gives their ``HourSamples``."""
+    """Takes snapshots and gives their ``HourSamples``.
 
-    def __init__(self) -> None:
+    Args:
+        block_samples: a block ends with the minute in which it got as many. Snapshots may come in
+            any order within a block; never before one that has ended.
+    """
+
+    def __init__(self, block_samples: int = BLOCK_SAMPLES) -> None:
+        self._block_samples = block_samples
         self._nodes: dict[NodeKey, int] = {}
         self._series: dict[SeriesKey, int] = {}
         self._series_node: list[int] = []
+        self._identities: list[bytes] = []
+        self._layouts: dict[int, _Layout] = {}
+        # Snapshots in the order of their arrival.
         self._snapshots: dict[tuple[int, int], int] = {}
         self._snapshot_samples: list[int] = []
-        self._layouts: dict[int, _Layout] = {}
-        self._series_codes: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []
-        self._snapshot_codes: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []
-        self._uplink: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []
-        self._downlink: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []
+        self._snapshot_hashes: list[bytes] = []
         self._bad: list[PlacedBadSample] = []
+        # The block that is being filled.
+        self._series_codes: list[Int64Array] = []
+        self._snapshot_codes: list[Int64Array] = []
+        self._uplink: list[Int64Array] = []
+        self._downlink: list[Int64Array] = []
+        self._open_samples = 0
+        self._from_minute = 0
+        self._newest_minute = 0
+        # What is known of the blocks that were filled.
+        self._store = _BlockStore()
+        self._ends = _Ends()
+        self._used = self._duplicates = 0
+        self._conflicts: list[SeriesEvents] = []
 
     def add(self, snapshot: Snapshot) -> None:
+        """Takes a snapshot.
+
+        Raises:
+            ValueError: it belongs to a block that has ended.
+        """
+        minute = snapshot.instant_ns // NS_PER_MINUTE
+        if minute < self._from_minute:
+            raise ValueError(
+                f"expected snapshots from {format_instant_ns(self._from_minute * NS_PER_MINUTE)} "
+                f"on, got one of {format_instant_ns(snapshot.instant_ns)}"
+            )
+        if self._open_samples >= self._block_samples and minute > self._newest_minute:
+            self._end_block(minute)
+        self._newest_minute = max(self._newest_minute, minute)
         node_key = NodeKey(snapshot.env, snapshot.node_id)
         node = self._nodes.setdefault(node_key, len(self._nodes))
         place = self._snapshots.setdefault((node, snapshot.instant_ns), len(self._snapshots))
@@ -130,15 +325,16 @@ class SampleCollector:
             self._snapshot_samples.append(0)
         self._snapshot_samples[place] += snapshot.samples
         codes = self._codes(node, node_key, snapshot)
-        self._series_codes.append(np.array(codes, dtype=np.int64))
+        self._series_codes.append(codes)
         self._snapshot_codes.append(np.full(len(codes), place, dtype=np.int64))
         self._uplink.append(np.array(snapshot.uplink_bytes_total, dtype=np.int64))
         self._downlink.append(np.array(snapshot.downlink_bytes_total, dtype=np.int64))
+        self._open_samples += len(codes)
         self._bad += [
             PlacedBadSample(node, snapshot.instant_ns, bad) for bad in snapshot.bad_samples
         ]
 
-    def _codes(self, node: int, node_key: NodeKey, snapshot: Snapshot) -> list[int]:
+    def _codes(self, node: int, node_key: NodeKey, snapshot: Snapshot) -> Int64Array:
         layout = self._layouts.setdefault(node, _Layout())
         if layout.accounts == snapshot.accounts and layout.inbound_tags == snapshot.inbound_tags:
             return layout.codes
@@ -148,59 +344,104 @@ class SampleCollector:
             code = self._series.setdefault(key, len(self._series))
             if code == len(self._series_node):
                 self._series_node.append(node)
+                identity = f"{account}\0{tag}".encode()
+                self._identities.append(hashlib.blake2b(identity, digest_size=HASH_BYTES).digest())
             codes.append(code)
-        self._layouts[node] = _Layout(snapshot.accounts, snapshot.inbound_tags, codes)
-        return codes
+        layout = _Layout(snapshot.accounts, snapshot.inbound_tags, np.array(codes, dtype=np.int64))
+        self._layouts[node] = layout
+        return layout.codes
 
-    def finish(self) -> HourSamples:
-        snapshot_keys = np.array(list(self._snapshots), dtype=np.int64).reshape(-1, 2)
-        order = np.lexsort((snapshot_keys[:, 1], snapshot_keys[:, 0]))
-        position = np.empty(len(order), dtype=np.int64)
-        position[order] = np.arange(len(order))
-        snapshot_node, snapshot_ns = snapshot_keys[order, 0], snapshot_keys[order, 1]
-
-        series = _concatenate(self._series_codes)
-        snapshot = position[_concatenate(self._snapshot_codes)]
-        instant_ns = snapshot_ns[snapshot]
+    def _end_block(self, until_minute: int) -> None:
+        """Sorts what was added since the last block, each series at an instant once (C3)."""
+        snapshot_ns = np.array([ns for _, ns in self._snapshots], dtype=np.int64)
+        series, snapshot = _concatenate(self._series_codes), _concatenate(self._snapshot_codes)
         uplink, downlink = _concatenate(self._uplink), _concatenate(self._downlink)
-        by_time = np.lexsort((instant_ns, series))
+        self._series_codes, self._snapshot_codes, self._uplink, self._downlink = [], [], [], []
+        self._open_samples = 0
+        instant_ns = snapshot_ns[snapshot]
+        if (np.diff(instant_ns) >= 0).all():  # as it comes from an exporter
+            by_time = np.argsort(series, kind="stable")
+        else:
+            by_time = np.lexsort((instant_ns, series))
         series, snapshot, instant_ns = series[by_time], snapshot[by_time], instant_ns[by_time]
         uplink, downlink = uplink[by_time], downlink[by_time]
 
-        # C3: a series at one instant counts once; of different values the larger, per counter.
         new = _starts(series) | _starts(instant_ns)
         starts = np.flatnonzero(new)
-        conflicts = np.zeros(0, dtype=np.int64)
-        duplicates = len(series) - len(starts)
-        if duplicates:
+        if len(starts) < len(series):
+            self._duplicates += len(series) - len(starts)
             largest_up, largest_down = _reduce_max(uplink, starts), _reduce_max(downlink, starts)
             group = np.cumsum(new) - 1
             differs = (uplink != largest_up[group]) | (downlink != largest_down[group])
-            conflicts = np.unique(group[differs])
+            at = np.unique(group[differs])
             uplink, downlink = largest_up, largest_down
             series, snapshot, instant_ns = series[starts], snapshot[starts], instant_ns[starts]
-        series_keys = list(self._series)
-        bad = sorted(
-            self._bad, key=lambda placed: (placed.instant_ns, placed.node, placed.sample.raw_text)
+            self._conflicts.append(
+                SeriesEvents(series[at], instant_ns[at], instant_ns[at], uplink[at] + downlink[at])
+            )
+        self._used += len(series)
+        block = _Block(series, snapshot, uplink, downlink, self._from_minute, until_minute)
+        self._ends.take(block, len(self._series))
+        self._hash_snapshots(block)
+        self._store.append(block)
+        self._from_minute = until_minute
+
+    def _hash_snapshots(self, block: _Block) -> None:
+        """Per snapshot a hash over its samples in an order of their own, and its bad samples."""
+        identity = np.frombuffer(
+            b"".join(self._identities), dtype=[("high", ">u8"), ("low", ">u8")]
         )
+        rank = np.empty(len(identity), dtype=np.int64)
+        rank[np.lexsort((identity["low"], identity["high"]))] = np.arange(len(identity))
+        first = len(self._snapshot_hashes)
+        snapshots = len(self._snapshots) - first
+        place = block.snapshot - first
+        order = np.argsort(place * len(identity) + rank[block.series])
+        series = block.series[order]
+        rows = np.empty(
+            len(series), dtype=[("high", ">u8"), ("low", ">u8"), ("up", ">i8"), ("down", ">i8")]
+        )
+        rows["high"], rows["low"] = identity["high"][series], identity["low"][series]
+        rows["up"], rows["down"] = block.uplink[order], block.downlink[order]
+        bounds = np.searchsorted(place[order], np.arange(snapshots + 1))
+        texts: dict[tuple[int, int], list[str]] = {}
+        for placed in self._bad:
+            texts.setdefault((placed.node, placed.instant_ns), []).append(placed.sample.raw_text)
+        for at, key in enumerate(islice(self._snapshots, first, None)):
+            digest = hashlib.blake2b(
+                rows[bounds[at] : bounds[at + 1]].tobytes(), digest_size=HASH_BYTES
+            )
+            for text in sorted(texts.get(key, ())):
+                digest.update(b"\0" + text.encode())
+            self._snapshot_hashes.append(digest.digest())
+
+    def finish(self) -> HourSamples:
+        """Everything that was added; nothing more may be."""
+        self._end_block(_NO_MINUTE)
+        arrived = np.array(list(self._snapshots), dtype=np.int64).reshape(-1, 2)
+        order = np.lexsort((arrived[:, 1], arrived[:, 0]))
+        position = np.empty(len(order), dtype=np.int64)
+        position[order] = np.arange(len(order))
+        snapshot_ns = arrived[order, 1]
         return HourSamples(
             nodes=list(self._nodes),
-            series_keys=series_keys,
+            series_keys=list(self._series),
             series_node=np.array(self._series_node, dtype=np.int64),
-            series=series,
-            snapshot=snapshot,
-            instant_ns=instant_ns,
-            uplink=uplink,
-            downlink=downlink,
-            snapshot_node=snapshot_node,
+            first=self._ends.samples("first", position, snapshot_ns),
+            last=self._ends.samples("last", position, snapshot_ns),
+            used_samples=self._used,
+            snapshot_node=arrived[order, 0],
             snapshot_ns=snapshot_ns,
             snapshot_samples=np.array(self._snapshot_samples, dtype=np.int64)[order],
-            snapshot_hashes=_snapshot_hashes(
-                series_keys, series, snapshot, uplink, downlink, snapshot_node, snapshot_ns, bad
+            snapshot_hashes=[self._snapshot_hashes[at] for at in order.tolist()],
+            duplicates=self._duplicates,
+            conflicts=SeriesEvents.joined(self._conflicts),
+            bad_samples=sorted(
+                self._bad,
+                key=lambda placed: (placed.instant_ns, placed.node, placed.sample.raw_text),
             ),
-            duplicates=duplicates,
-            conflicts=conflicts,
-            bad_samples=bad,
+            _store=self._store,
+            _position=position,
         )
 
 
@@ -227,43 +468,3 @@ def _concatenate(parts: list[np.ndarray[tuple[int], np.dtype[np.int64]]]) -> Int
 def _reduce_max(values: Int64Array, starts: Int64Array) -> Int64Array:
     result: Int64Array = np.maximum.reduceat(values, starts)
     return result
-
-
-def _snapshot_hashes(
-    series_keys: list[SeriesKey],
-    series: Int64Array,
-    snapshot: Int64Array,
-    uplink: Int64Array,
-    downlink: Int64Array,
-    snapshot_node: Int64Array,
-    snapshot_ns: Int64Array,
-    bad: list[PlacedBadSample],
-) -> list[bytes]:
-    """Per snapshot a hash over its samples in an order of their own, and its bad samples' texts."""
-    identities = [
-        hashlib.blake2b(f"{key.account_uuid}\0{key.inbound_tag}".encode(), digest_size=HASH_BYTES)
-        for key in series_keys
-    ]
-    identity = np.frombuffer(
-        b"".join(item.digest() for item in identities), dtype=[("high", ">u8"), ("low", ">u8")]
-    )
-    rows = np.empty(
-        len(series), dtype=[("high", ">u8"), ("low", ">u8"), ("up", ">i8"), ("down", ">i8")]
-    )
-    rows["high"], rows["low"] = identity["high"][series], identity["low"][series]
-    rows["up"], rows["down"] = uplink, downlink
-    order = np.lexsort((rows["low"], rows["high"], snapshot))
-    rows = rows[order]
-    bounds = np.searchsorted(snapshot[order], np.arange(len(snapshot_ns) + 1))
-    texts: dict[tuple[int, int], list[str]] = {}
-    for placed in bad:
-        texts.setdefault((placed.node, placed.instant_ns), []).append(placed.sample.raw_text)
-    hashes = []
-    for place, key in enumerate(zip(snapshot_node.tolist(), snapshot_ns.tolist(), strict=True)):
-        digest = hashlib.blake2b(
-            rows[bounds[place] : bounds[place + 1]].tobytes(), digest_size=HASH_BYTES
-        )
-        for text in texts.get(key, ()):
-            digest.update(b"\0" + text.encode())
-        hashes.append(digest.digest())
-    return hashes

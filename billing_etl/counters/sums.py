@@ -1,5 +1,6 @@
 """Deltas of an hour summed per series and minute, with resets, gaps and per-snapshot counts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,135 +8,216 @@ import numpy as np
 from billing_etl.counters.first_deltas import FirstDeltas
 from billing_etl.counters.limits import cut_wrapped, refuse_wrapped
 from billing_etl.counters.policy import CounterPolicy
-from billing_etl.counters.samples import HourSamples
+from billing_etl.counters.samples import HourSamples, SampleBlock, SeriesEvents
 from billing_etl.hours import NS_PER_MINUTE
 from billing_etl.records import BoolArray, Int64Array
 
 
 @dataclass(frozen=True, slots=True)
-class HourDeltas:
-    """What the samples of an hour say, in codes of ``HourSamples``.
+class MinuteFacts:
+    """What series moved in minutes with bytes (C8-C10), sorted by series, minute; parallel arrays.
 
-    Attributes:
-        fact_*: one entry per series and minute with bytes (C8-C10), sorted by series, minute.
-        first, last: positions of each present series' first and last sample.
-        reset_after_first: per present series, a reset later within its first minute.
-        inner_reset, inner_absent, inner_exceeded: positions of samples whose delta from a sample
-            of the same hour was a reset (C5), followed an absence (C9), or was too fast (C7).
-        compared, fell, quantity: per snapshot, over deltas between samples of the same hour.
-        delta_quantity: bytes of every sample's delta, by position.
+    ``series`` is the code that ``HourSamples`` gave it.
     """
 
-    fact_series: Int64Array
-    fact_minute: Int64Array
-    fact_uplink: Int64Array
-    fact_downlink: Int64Array
-    fact_spans_minutes: Int64Array
-    fact_is_reset: BoolArray
-    first: Int64Array
-    last: Int64Array
-    reset_after_first: BoolArray
-    inner_reset: Int64Array
-    inner_absent: Int64Array
-    inner_exceeded: Int64Array
-    compared: Int64Array
-    fell: Int64Array
-    quantity: Int64Array
-    delta_quantity: Int64Array
+    series: Int64Array
+    minute: Int64Array
+    uplink: Int64Array
+    downlink: Int64Array
+    spans_minutes: Int64Array
+    is_reset: BoolArray
 
 
-def hour_deltas(
-    samples: HourSamples, first: FirstDeltas, snapshot_prev_ns: Int64Array, policy: CounterPolicy
-) -> HourDeltas:
-    """Sums an hour's deltas per series and minute (C4, C5, C8-C10).
+@dataclass(frozen=True, slots=True)
+class SeriesResets:
+    """Counter resets between samples of the same hour (C5); parallel arrays, codes as above."""
+
+    series: Int64Array
+    snapshot: Int64Array
+    instant_ns: Int64Array
+    uplink_before: Int64Array
+    downlink_before: Int64Array
+    uplink_after: Int64Array
+    downlink_after: Int64Array
+
+    @classmethod
+    def joined(cls, parts: Sequence["SeriesResets"]) -> "SeriesResets":
+        nothing = [np.zeros(0, dtype=np.int64)]
+        return cls(
+            **{
+                name: np.concatenate(nothing + [getattr(part, name) for part in parts])
+                for name in cls.__dataclass_fields__
+            }
+        )
+
+
+class HourDeltas:
+    """Sums an hour's deltas per series and minute, block by block (C4, C5, C8-C10).
 
     Args:
-        samples: the hour's samples.
-        first: judged first deltas, parallel to ``samples.first_positions``.
+        samples: the hour's samples; every block of them is given to ``facts_of``, in order.
+        first: judged first deltas, parallel to ``samples.first``.
         snapshot_prev_ns: per snapshot, the node's snapshot before it, in the hour or earlier.
         policy: the source's parameters.
 
-    Raises:
-        TerminalError: the bytes of a series in a minute do not fit 64 bits.
+    Attributes:
+        compared, fell: per snapshot, over deltas between samples of the same hour.
+        reset_after_first: per present series, a reset later within its first minute.
     """
-    count = len(samples.series)
-    first_at = samples.first_positions
-    is_first = np.zeros(count, dtype=np.bool_)
-    is_first[first_at] = True
-    last_at = np.append(first_at[1:] - 1, count - 1) if count else first_at
 
-    previous = np.arange(count) - 1
-    prev_ns = samples.instant_ns[previous]
-    fell = ~is_first & (
-        (samples.uplink < samples.uplink[previous])
-        | (samples.downlink < samples.downlink[previous])
-    )
-    uplink = samples.uplink - np.where(fell, 0, samples.uplink[previous])
-    downlink = samples.downlink - np.where(fell, 0, samples.downlink[previous])
-    minute = samples.instant_ns // NS_PER_MINUTE
-    spans = np.maximum(minute - prev_ns // NS_PER_MINUTE, 1)
+    def __init__(
+        self,
+        samples: HourSamples,
+        first: FirstDeltas,
+        snapshot_prev_ns: Int64Array,
+        policy: CounterPolicy,
+    ) -> None:
+        snapshots, series = len(samples.snapshot_ns), len(samples.series_keys)
+        self._samples, self._first, self._policy = samples, first, policy
+        self._snapshot_prev_ns = snapshot_prev_ns
+        self.compared = np.zeros(snapshots, dtype=np.int64)
+        self.fell = np.zeros(snapshots, dtype=np.int64)
+        self.reset_after_first = np.zeros(len(samples.first.series), dtype=np.bool_)
+        self._quantity = np.zeros(snapshots, dtype=np.int64)
+        self._quantity_estimate = np.zeros(snapshots)
+        self._resets: list[SeriesResets] = []
+        self._absences: list[SeriesEvents] = []
+        self._exceeded: list[SeriesEvents] = []
+        # Place of each series in ``samples.first``, and its last sample so far (0: none yet).
+        self._place = np.zeros(series, dtype=np.int64)
+        self._place[samples.first.series] = np.arange(len(samples.first.series))
+        self._last_ns = np.zeros(series, dtype=np.int64)
+        self._last_uplink = np.zeros(series, dtype=np.int64)
+        self._last_downlink = np.zeros(series, dtype=np.int64)
 
-    uplink[first_at], downlink[first_at] = first.uplink, first.downlink
-    spans[first_at] = first.spans_minutes
-    is_reset = fell.copy()
-    is_reset[first_at] = first.is_reset
-    quantity = uplink + downlink
-    estimate = uplink.astype(np.float64) + downlink
+    @property
+    def quantity(self) -> Int64Array:
+        """Per snapshot, bytes of the deltas between samples of the same hour."""
+        return cut_wrapped(self._quantity, self._quantity_estimate)
 
-    elapsed_ns = samples.instant_ns - prev_ns
-    absent = (
-        ~is_first
-        & (elapsed_ns > policy.gap_ns)
-        & (quantity > 0)
-        & (snapshot_prev_ns[samples.snapshot] > prev_ns)
-    )
-    inner = np.flatnonzero(~is_first)
-    exceeded = inner[policy.exceeds_rate(quantity[inner], elapsed_ns[inner])]
+    @property
+    def resets(self) -> SeriesResets:
+        """Resets between samples of the same hour."""
+        return SeriesResets.joined(self._resets)
 
-    inner_quantity = np.zeros(len(samples.snapshot_ns), dtype=np.int64)
-    np.add.at(inner_quantity, samples.snapshot[inner], quantity[inner])
-    inner_estimate = np.zeros(len(samples.snapshot_ns))
-    np.add.at(inner_estimate, samples.snapshot[inner], estimate[inner])
-    snapshots = len(samples.snapshot_ns)
-    inner_quantity = cut_wrapped(inner_quantity, inner_estimate)
+    @property
+    def absences(self) -> SeriesEvents:
+        """Deltas from a sample of the same hour that followed an absence of the series (C9)."""
+        return SeriesEvents.joined(self._absences)
 
-    new_minute = is_first.copy()
-    new_minute[1:] |= minute[1:] != minute[:-1]
-    starts = np.flatnonzero(new_minute)
-    fact_up = np.add.reduceat(uplink, starts)
-    fact_down = np.add.reduceat(downlink, starts)
-    fact_spans = np.maximum.reduceat(spans, starts)
-    fact_reset = np.logical_or.reduceat(is_reset, starts)
-    fact_estimate = np.add.reduceat(estimate, starts)
-    refuse_wrapped(
-        fact_up + fact_down,
-        fact_estimate,
-        minute[starts],
-        lambda at: str(samples.series_keys[samples.series[starts[at]]]),
-    )
-    has_bytes = (fact_up + fact_down) > 0
+    @property
+    def exceeded(self) -> SeriesEvents:
+        """Deltas from a sample of the same hour that were too fast (C7)."""
+        return SeriesEvents.joined(self._exceeded)
 
-    first_minute = minute[first_at]
-    present = np.cumsum(is_first) - 1
-    late_reset = fell & (minute == first_minute[present])
-    reset_after_first = np.zeros(len(first_at), dtype=np.bool_)
-    reset_after_first[present[late_reset]] = True
+    def facts_of(self, block: SampleBlock) -> MinuteFacts:
+        """The facts of the next block.
 
-    return HourDeltas(
-        fact_series=samples.series[starts][has_bytes],
-        fact_minute=minute[starts][has_bytes],
-        fact_uplink=fact_up[has_bytes],
-        fact_downlink=fact_down[has_bytes],
-        fact_spans_minutes=fact_spans[has_bytes],
-        fact_is_reset=fact_reset[has_bytes],
-        first=first_at,
-        last=last_at,
-        reset_after_first=reset_after_first,
-        inner_reset=np.flatnonzero(fell),
-        inner_absent=np.flatnonzero(absent),
-        inner_exceeded=exceeded,
-        compared=np.bincount(samples.snapshot[inner], minlength=snapshots).astype(np.int64),
-        fell=np.bincount(samples.snapshot[fell], minlength=snapshots).astype(np.int64),
-        quantity=inner_quantity,
-        delta_quantity=quantity,
-    )
+        Raises:
+            TerminalError: the bytes of a series in a minute do not fit 64 bits.
+        """
+        first = self._first
+        starts_at = block.first_positions
+        codes = block.series[starts_at]
+        prev_ns = np.roll(block.instant_ns, 1)
+        prev_uplink, prev_downlink = np.roll(block.uplink, 1), np.roll(block.downlink, 1)
+        prev_ns[starts_at] = self._last_ns[codes]
+        prev_uplink[starts_at] = self._last_uplink[codes]
+        prev_downlink[starts_at] = self._last_downlink[codes]
+        is_first = prev_ns == 0
+        first_at = np.flatnonzero(is_first)
+        of_first = self._place[block.series[first_at]]
+
+        fell = ~is_first & ((block.uplink < prev_uplink) | (block.downlink < prev_downlink))
+        uplink = block.uplink - np.where(fell, 0, prev_uplink)
+        downlink = block.downlink - np.where(fell, 0, prev_downlink)
+        minute = block.instant_ns // NS_PER_MINUTE
+        spans = np.maximum(minute - prev_ns // NS_PER_MINUTE, 1)
+        uplink[first_at], downlink[first_at] = first.uplink[of_first], first.downlink[of_first]
+        spans[first_at] = first.spans_minutes[of_first]
+        is_reset = fell.copy()
+        is_reset[first_at] = first.is_reset[of_first]
+        quantity = uplink + downlink
+        estimate = uplink.astype(np.float64) + downlink
+
+        self._note_events(block, ~is_first, fell, prev_ns, quantity)
+        at = np.flatnonzero(fell)
+        self._resets.append(
+            SeriesResets(
+                block.series[at],
+                block.snapshot[at],
+                block.instant_ns[at],
+                prev_uplink[at],
+                prev_downlink[at],
+                block.uplink[at],
+                block.downlink[at],
+            )
+        )
+        place = self._place[block.series[at]]
+        self.reset_after_first[
+            place[minute[at] == self._samples.first.instant_ns[place] // NS_PER_MINUTE]
+        ] = True
+        inner = np.flatnonzero(~is_first)
+        np.add.at(self._quantity, block.snapshot[inner], quantity[inner])
+        np.add.at(self._quantity_estimate, block.snapshot[inner], estimate[inner])
+        ends_at = np.append(starts_at[1:], len(block.series))[: len(starts_at)] - 1
+        self._last_ns[codes] = block.instant_ns[ends_at]
+        self._last_uplink[codes] = block.uplink[ends_at]
+        self._last_downlink[codes] = block.downlink[ends_at]
+        return self._summed(block, minute, uplink, downlink, spans, is_reset, estimate)
+
+    def _note_events(
+        self,
+        block: SampleBlock,
+        is_inner: BoolArray,
+        fell: BoolArray,
+        prev_ns: Int64Array,
+        quantity: Int64Array,
+    ) -> None:
+        snapshots = len(self.compared)
+        inner = np.flatnonzero(is_inner)
+        elapsed_ns = block.instant_ns[inner] - prev_ns[inner]
+        absent = inner[
+            (elapsed_ns > self._policy.gap_ns)
+            & (quantity[inner] > 0)
+            & (self._snapshot_prev_ns[block.snapshot[inner]] > prev_ns[inner])
+        ]
+        exceeded = inner[self._policy.exceeds_rate(quantity[inner], elapsed_ns)]
+        for at, into in ((absent, self._absences), (exceeded, self._exceeded)):
+            into.append(
+                SeriesEvents(block.series[at], prev_ns[at], block.instant_ns[at], quantity[at])
+            )
+        self.compared += np.bincount(block.snapshot[inner], minlength=snapshots)
+        self.fell += np.bincount(block.snapshot[fell], minlength=snapshots)
+
+    def _summed(
+        self,
+        block: SampleBlock,
+        minute: Int64Array,
+        uplink: Int64Array,
+        downlink: Int64Array,
+        spans: Int64Array,
+        is_reset: BoolArray,
+        estimate: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    ) -> MinuteFacts:
+        new_minute = np.ones(len(minute), dtype=np.bool_)
+        new_minute[1:] = (minute[1:] != minute[:-1]) | (block.series[1:] != block.series[:-1])
+        starts = np.flatnonzero(new_minute)
+        fact_up = np.add.reduceat(uplink, starts)
+        fact_down = np.add.reduceat(downlink, starts)
+        fact_estimate = np.add.reduceat(estimate, starts)
+        refuse_wrapped(
+            fact_up + fact_down,
+            fact_estimate,
+            minute[starts],
+            lambda at: str(self._samples.series_keys[block.series[starts[at]]]),
+        )
+        has_bytes = (fact_up + fact_down) > 0
+        return MinuteFacts(
+            series=block.series[starts][has_bytes],
+            minute=minute[starts][has_bytes],
+            uplink=fact_up[has_bytes],
+            downlink=fact_down[has_bytes],
+            spans_minutes=np.maximum.reduceat(spans, starts)[has_bytes],
+            is_reset=np.logical_or.reduceat(is_reset, starts)[has_bytes],
+        )

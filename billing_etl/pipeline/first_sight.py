@@ -136,15 +136,15 @@ def first_context(
         samples.snapshot_ns,
         samples.snapshot_samples,
     )
-    at = samples.first_positions
-    ids = series_ids[samples.series[at]]
+    seen_first = samples.first
+    ids = series_ids[seen_first.series]
     first = with_predecessors(
         connection,
         hour,
         ids,
-        samples.snapshot[at],
+        seen_first.snapshot,
         snapshots,
-        (samples.uplink[at], samples.downlink[at]),
+        (seen_first.uplink, seen_first.downlink),
     )
     presence = collected.presence(connection, source_key, hour.previous)
     by_name = {name: int(ids_) for name, ids_ in zip(samples.series_keys, series_ids, strict=True)}
@@ -159,7 +159,7 @@ def first_context(
         connection,
         first,
         ids,
-        snapshot_node[samples.snapshot[at]],
+        snapshot_node[seen_first.snapshot],
         presence,
         hour,
         {

@@ -75,23 +75,20 @@ class InnerHistory:
         snapshot_prev_ns: Int64Array,
         clock_ahead: Mapping[tuple[str, str], tuple[int, int]],
     ) -> "InnerHistory":
-        """The inner history of freshly served samples."""
-        reset, absent = deltas.inner_reset, deltas.inner_absent
+        """The inner history of freshly served samples, once all their deltas are summed."""
+        resets, absences = deltas.resets, deltas.absences
         findings = [
-            _series_finding(
-                "rate_exceeded", samples, series_ids, int(at), int(deltas.delta_quantity[at])
+            SeriesFinding(kind, int(series_ids[series]), instant_ns, quantity)
+            for kind, events in (
+                ("rate_exceeded", deltas.exceeded),
+                ("conflicting_samples", samples.conflicts),
             )
-            for at in deltas.inner_exceeded
-        ]
-        findings += [
-            _series_finding(
-                "conflicting_samples",
-                samples,
-                series_ids,
-                int(at),
-                int(samples.uplink[at]) + int(samples.downlink[at]),
+            for series, instant_ns, quantity in zip(
+                events.series.tolist(),
+                events.until_ns.tolist(),
+                events.quantity.tolist(),
+                strict=True,
             )
-            for at in samples.conflicts
         ]
         return cls(
             snapshots=Snapshots(
@@ -103,36 +100,34 @@ class InnerHistory:
                 quantity=deltas.quantity,
             ),
             resets=Resets(
-                series_id=series_ids[samples.series[reset]],
-                snapshot=samples.snapshot[reset],
-                instant_ns=samples.instant_ns[reset],
-                uplink_before=samples.uplink[reset - 1],
-                downlink_before=samples.downlink[reset - 1],
-                uplink_after=samples.uplink[reset],
-                downlink_after=samples.downlink[reset],
+                series_id=series_ids[resets.series],
+                snapshot=resets.snapshot,
+                instant_ns=resets.instant_ns,
+                uplink_before=resets.uplink_before,
+                downlink_before=resets.downlink_before,
+                uplink_after=resets.uplink_after,
+                downlink_after=resets.downlink_after,
             ),
             gaps=[
                 Gap(
-                    int(node_keys[samples.series_node[samples.series[at]]]),
-                    int(series_ids[samples.series[at]]),
-                    int(samples.instant_ns[at - 1]),
-                    int(samples.instant_ns[at]),
-                    int(deltas.delta_quantity[at]),
+                    int(node_keys[samples.series_node[series]]),
+                    int(series_ids[series]),
+                    from_ns,
+                    until_ns,
+                    quantity,
                 )
-                for at in absent
+                for series, from_ns, until_ns, quantity in zip(
+                    absences.series.tolist(),
+                    absences.from_ns.tolist(),
+                    absences.until_ns.tolist(),
+                    absences.quantity.tolist(),
+                    strict=True,
+                )
             ],
             findings=findings,
             clock_ahead=clock_ahead,
             kinds=_JUDGED_KINDS + _SAMPLE_KINDS,
         )
-
-
-def _series_finding(
-    kind: str, samples: HourSamples, series_ids: Int64Array, at: int, quantity: int
-) -> SeriesFinding:
-    return SeriesFinding(
-        kind, int(series_ids[samples.series[at]]), int(samples.instant_ns[at]), quantity
-    )
 
 
 def write_history(

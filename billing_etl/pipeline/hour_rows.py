@@ -5,11 +5,19 @@ from typing import Any
 
 import numpy as np
 
-from billing_etl.counters import FirstDeltas, FirstKind, FirstSamples, HourDeltas, HourSamples
+from billing_etl.counters import (
+    FirstDeltas,
+    FirstKind,
+    FirstSamples,
+    HourDeltas,
+    HourSamples,
+    MinuteFacts,
+)
 from billing_etl.hours import NS_PER_HOUR, Hour
 from billing_etl.records import Int64Array
 from billing_etl.store import collected
 from billing_etl.store.columns import Difference, Rows, rows_of
+from billing_etl.store.facts import FACT
 
 
 def node_key_column(samples: HourSamples, node_keys: Mapping[tuple[str, str], int]) -> Int64Array:
@@ -49,14 +57,14 @@ def closing_rows(
     return rows_of(
         collected.CLOSING,
         {
-            "series_id": series_ids[samples.series[deltas.first]],
+            "series_id": series_ids[samples.first.series],
             "hour": hour.index,
             "first_ns": first_samples.first_ns,
             "first_uplink": first_samples.first_uplink,
             "first_downlink": first_samples.first_downlink,
-            "last_ns": samples.instant_ns[deltas.last],
-            "last_uplink": samples.uplink[deltas.last],
-            "last_downlink": samples.downlink[deltas.last],
+            "last_ns": samples.last.instant_ns,
+            "last_uplink": samples.last.uplink,
+            "last_downlink": samples.last.downlink,
             "prev_ns": first_samples.prev_ns,
             "prev_uplink": first_samples.prev_uplink,
             "prev_downlink": first_samples.prev_downlink,
@@ -69,23 +77,18 @@ def closing_rows(
 
 def provisional_closing_rows(hour: Hour, lookback: HourSamples, series_ids: Int64Array) -> Rows:
     """Closings of look-back samples within an hour that was not collected itself (C4)."""
-    within = np.flatnonzero(
-        (lookback.instant_ns >= hour.start_ns) & (lookback.instant_ns < hour.end_ns)
-    )
-    series = lookback.series[within]
-    firsts = within[np.flatnonzero(np.diff(series, prepend=-1))]
-    lasts = within[np.flatnonzero(np.diff(series, append=-1))]
+    first, last = lookback.ends_within(hour.start_ns, hour.end_ns)
     return rows_of(
         collected.CLOSING,
         {
-            "series_id": series_ids[lookback.series[firsts]],
+            "series_id": series_ids[first.series],
             "hour": hour.index,
-            "first_ns": lookback.instant_ns[firsts],
-            "first_uplink": lookback.uplink[firsts],
-            "first_downlink": lookback.downlink[firsts],
-            "last_ns": lookback.instant_ns[lasts],
-            "last_uplink": lookback.uplink[lasts],
-            "last_downlink": lookback.downlink[lasts],
+            "first_ns": first.instant_ns,
+            "first_uplink": first.uplink,
+            "first_downlink": first.downlink,
+            "last_ns": last.instant_ns,
+            "last_uplink": last.uplink,
+            "last_downlink": last.downlink,
             "prev_ns": 0,
             "prev_uplink": 0,
             "prev_downlink": 0,
@@ -96,17 +99,17 @@ def provisional_closing_rows(hour: Hour, lookback: HourSamples, series_ids: Int6
     )
 
 
-def fact_rows(series_ids: Int64Array, deltas: HourDeltas) -> Rows:
+def fact_rows(series_ids: Int64Array, facts: MinuteFacts) -> Rows:
     """One row per series and minute with bytes, not rated yet (C8, C10)."""
     return rows_of(
-        collected.FACT,
+        FACT,
         {
-            "series_id": series_ids[deltas.fact_series],
-            "minute": deltas.fact_minute,
-            "uplink_quantity": deltas.fact_uplink,
-            "downlink_quantity": deltas.fact_downlink,
-            "spans_minutes": deltas.fact_spans_minutes,
-            "is_reset": deltas.fact_is_reset,
+            "series_id": series_ids[facts.series],
+            "minute": facts.minute,
+            "uplink_quantity": facts.uplink,
+            "downlink_quantity": facts.downlink,
+            "spans_minutes": facts.spans_minutes,
+            "is_reset": facts.is_reset,
             "included_quantity": 0,
             "rate_id": 0,
             "revision": 1,

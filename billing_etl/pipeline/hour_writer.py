@@ -11,9 +11,9 @@ from billing_etl.counters import (
     Coverage,
     FirstDeltas,
     HourDeltas,
+    HourSamples,
     NodeCoverage,
     cover_hour,
-    hour_deltas,
     judge_first_deltas,
 )
 from billing_etl.hours import NS_PER_MINUTE, Hour, format_instant_ns
@@ -34,8 +34,17 @@ from billing_etl.pipeline.lookback import write_lookback
 from billing_etl.records import Int64Array
 from billing_etl.settings import Source
 from billing_etl.store import collected
-from billing_etl.store.columns import Rows, replace_rows
+from billing_etl.store.columns import Difference, Rows, empty_rows, replace_rows
 from billing_etl.store.database import Connection
+from billing_etl.store.facts import (
+    FACT,
+    UsageChanges,
+    change_facts,
+    fact_difference,
+    insert_facts,
+    lock_sealings,
+    stored_facts,
+)
 from billing_etl.store.sources import register_nodes, register_series
 
 _log = logging.getLogger(__name__)
@@ -97,7 +106,7 @@ class HourWriter:
 
         # Before accounts and series: every run locks in one order. From this hour on is enough, as
         # look-back is of nodes without a closing before it, so without a fact that could change.
-        sealings = collected.lock_sealings(self.connection, self.hour, self.who)
+        sealings = lock_sealings(self.connection, self.hour, self.who)
         series_ids, lookback_ids = self._register_series(served, node_keys)
         changed = write_lookback(
             self.connection, self.source_key, served.lookback, node_keys, lookback_ids
@@ -112,7 +121,11 @@ class HourWriter:
             series_ids,
         )
         first = judge_first_deltas(context.samples, self.policy)
-        deltas = hour_deltas(samples, first, context.snapshot_prev_ns, self.policy)
+        deltas = HourDeltas(samples, first, context.snapshot_prev_ns, self.policy)
+        usage = UsageChanges()
+        written, to_change = self._insert_facts(
+            samples, series_ids, deltas, sealings, usage, is_known=len(stored_instants) > 0
+        )
         instants["compared"], instants["fell"] = deltas.compared, deltas.fell
         instants["quantity"] = deltas.quantity
 
@@ -135,24 +148,17 @@ class HourWriter:
         present = {node_keys[key] for key in samples.nodes}
         closed = {
             node_keys[samples.nodes[node]]
-            for node in np.unique(samples.series_node[samples.series]).tolist()
+            for node in np.unique(samples.series_node[samples.first.series]).tolist()
         }
         changed |= collected.drop_provisional(self.connection, sorted(closed), self.hour)
-        differences = [
-            collected.fact_difference(
-                self._stored("facts", collected.FACT), fact_rows(series_ids, deltas)
-            )
-        ]
         collected.forget_lookback_presence(self.connection, self.source_key, self.hour)
         collected.replace_quarantine(
             self.connection, self.source_key, self.hour, quarantine_rows(samples, node_keys)
         )
         firsts = HourFirsts(
-            series_id=series_ids[samples.series[deltas.first]],
-            node_key=node_key_column(samples, node_keys)[
-                samples.series_node[samples.series[deltas.first]]
-            ],
-            snapshot=samples.snapshot[deltas.first],
+            series_id=series_ids[samples.first.series],
+            node_key=node_key_column(samples, node_keys)[samples.series_node[samples.first.series]],
+            snapshot=samples.first.snapshot,
             samples=context.samples,
             judged=first,
         )
@@ -162,7 +168,7 @@ class HourWriter:
         )
         if changed:
             touched = sorted(present | set(stored_instants["node_key"].tolist()))
-            differences += judge_again(
+            for difference in judge_again(
                 self.connection,
                 self.source_key,
                 changed,
@@ -170,12 +176,12 @@ class HourWriter:
                 touched,
                 self.run_id,
                 self.policy,
-            )
-        collected.add_account_hours(self.connection, differences, self.who)
-        written = sum(
-            collected.write_facts(self.connection, difference, sealings)
-            for difference in differences
-        )
+            ):
+                usage.add(difference)
+                written += insert_facts(self.connection, difference.inserted, sealings)
+                to_change.append(difference)
+        usage.write(self.connection, self.who)
+        written += sum(change_facts(self.connection, each, sealings) for each in to_change)
         coverage = self._coverage(served)
         counts = self._counts(served, first, coverage)
         if collected.upsert_source_hour(self.connection, counts):
@@ -184,6 +190,40 @@ class HourWriter:
             collected.expect_nodes_later(self.connection, self.source_key, hour, self.run_id)
         collected.advance_checkpoint(self.connection, self.source_key, self.hour)
         return self._result("collected" if changed or written else "unchanged", counts, written)
+
+    def _insert_facts(
+        self,
+        samples: HourSamples,
+        series_ids: Int64Array,
+        deltas: HourDeltas,
+        sealings: dict[int, int],
+        usage: UsageChanges,
+        *,
+        is_known: bool,
+    ) -> tuple[int, list[Difference]]:
+        """Writes the facts that are not stored yet, block by block.
+
+        Returns:
+            Their number, and what stored facts are to be changed once their account-hours are
+            locked.
+        """
+        written, to_change = 0, []
+        for block in samples.blocks():
+            stored = empty_rows(FACT)
+            if is_known:
+                stored = stored_facts(
+                    self.connection,
+                    self.source_key,
+                    self.hour,
+                    block.from_minute,
+                    block.until_minute,
+                )
+            difference = fact_difference(stored, fact_rows(series_ids, deltas.facts_of(block)))
+            usage.add(difference)
+            written += insert_facts(self.connection, difference.inserted, sealings)
+            if len(difference.updated) or len(difference.deleted):
+                to_change.append(difference)
+        return written, to_change
 
     # --- rows -------------------------------------------------------------------------------
 
@@ -273,7 +313,7 @@ class HourWriter:
             "expected_snapshots": coverage.expected_snapshots,
             "snapshots": len(samples.snapshot_ns),
             "samples": samples.served_samples,
-            "used": len(samples.series) - baselines,
+            "used": samples.used_samples - baselines,
             "duplicates": samples.duplicates,
             "baselines": baselines,
             "quarantined": len(samples.bad_samples),

@@ -18,6 +18,7 @@ from billing_etl.records import Int64Array
 from billing_etl.store import collected
 from billing_etl.store.columns import Difference, Rows, replace_rows, rows_of
 from billing_etl.store.database import Connection
+from billing_etl.store.facts import FACT, fact_difference, facts_at
 from billing_etl.store.sources import node_contexts
 
 
@@ -236,7 +237,7 @@ def _first_minute_facts(
     )
     at = np.flatnonzero(differs)
     series, minutes = closings["series_id"][at], closings["first_ns"][at] // NS_PER_MINUTE
-    facts = collected.facts_at(connection, series.tolist(), minutes.tolist())
+    facts = facts_at(connection, series.tolist(), minutes.tolist())
     known = {
         (int(fact["series_id"]), int(fact["minute"])): (
             int(fact["uplink_quantity"]),
@@ -260,7 +261,7 @@ def _first_minute_facts(
         lambda at: collected.series_labels(connection, [int(series[at])])[int(series[at])],
     )
     rows = rows_of(
-        collected.FACT,
+        FACT,
         {
             "series_id": series,
             "minute": minutes,
@@ -275,4 +276,4 @@ def _first_minute_facts(
             "sealing": 1,
         },
     )
-    return collected.fact_difference(facts, rows[(uplink + downlink) > 0])
+    return fact_difference(facts, rows[(uplink + downlink) > 0])

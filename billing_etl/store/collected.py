@@ -1,21 +1,13 @@
-"""What collecting an hour stores and reads back: facts, closings, snapshots, history, coverage."""
+"""What collecting an hour stores beside facts: closings, snapshots, history, coverage."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
-from psycopg import sql as composed
 
 from billing_etl.hours import Hour
-from billing_etl.store.columns import (
-    Difference,
-    Rows,
-    copy_rows,
-    fetch_rows,
-    stage_rows,
-)
-from billing_etl.store.database import Connection, sql, take_lock
-from billing_etl.store.sources import TRAFFIC_METER_ID
+from billing_etl.store.columns import Rows, fetch_rows
+from billing_etl.store.database import Connection, sql
 
 CLOSING: Final = np.dtype(
     [
@@ -59,20 +51,6 @@ INSTANT_WITH_PREVIOUS: Final = np.dtype(
         ("samples", "i4"),
     ]
 )
-FACT: Final = np.dtype(
-    [
-        ("uplink_quantity", "i8"),
-        ("downlink_quantity", "i8"),
-        ("included_quantity", "i8"),
-        ("series_id", "i4"),
-        ("minute", "i4"),
-        ("rate_id", "i4"),
-        ("spans_minutes", "i4"),
-        ("revision", "i2"),
-        ("sealing", "i2"),
-        ("is_reset", "?"),
-    ]
-)
 RESET: Final = np.dtype(
     [
         ("series_id", "i4"),
@@ -98,18 +76,6 @@ GAP: Final = np.dtype(
 PREDECESSOR: Final = np.dtype(
     [("series_id", "i4"), ("last_ns", "i8"), ("last_uplink", "i8"), ("last_downlink", "i8")]
 )
-_SEALED_FACT: Final = np.dtype(
-    [
-        ("series_id", "i4"),
-        ("minute", "i4"),
-        ("revision", "i2"),
-        ("uplink_quantity", "i8"),
-        ("downlink_quantity", "i8"),
-    ]
-)
-_FACT_KEY: Final = ("series_id", "minute")
-_MEASURED: Final = ("uplink_quantity", "downlink_quantity", "spans_minutes", "is_reset")
-_DELIVERED: Final = ("uplink_quantity", "downlink_quantity")
 
 
 def stored(
@@ -125,12 +91,6 @@ def predecessors(connection: Connection, series_ids: Sequence[int], hour: Hour) 
     """Newest closing before the hour of each series that has one (C4)."""
     parameters = {"series_ids": list(series_ids), "hour": hour.index}
     return fetch_rows(connection, sql("collect/predecessors"), parameters, PREDECESSOR)
-
-
-def facts_at(connection: Connection, series_ids: Sequence[int], minutes: Sequence[int]) -> Rows:
-    """Stored facts at the given keys."""
-    parameters = {"series_ids": list(series_ids), "minutes": list(minutes)}
-    return fetch_rows(connection, sql("collect/facts_at"), parameters, FACT)
 
 
 def leaning_hours(
@@ -236,160 +196,6 @@ def open_rate_findings(connection: Connection, source_key: int, hour: Hour) -> l
         (source_key, hour.index),
     )
     return [str(subject) for (subject,) in rows]
-
-
-# --- facts -----------------------------------------------------------------------------------
-
-
-def lock_sealings(connection: Connection, hour: Hour, who: str) -> dict[int, int]:
-    """Sealings made per hour from this one on; holds off further ones until the end.
-
-    ``who``, here and below: what waits, such as a source and its hour.
-    """
-    rows = take_lock(
-        connection,
-        sql("collect/lock_deliveries"),
-        {"hour": hour.index, "meter_id": TRAFFIC_METER_ID},
-        who=who,
-        waits_for=f"an export that seals hour {hour} or a later one",
-    )
-    return {int(index): int(sealings) for index, sealings in rows}
-
-
-def fact_difference(stored_facts: Rows, new_facts: Rows) -> Difference:
-    """How measured values differ; rating and delivery columns are not compared."""
-    return Difference(stored_facts, new_facts, _FACT_KEY, _MEASURED)
-
-
-def add_account_hours(connection: Connection, differences: Iterable[Difference], who: str) -> None:
-    """Carries changes of facts to their account-hours, all in one ordered statement.
-
-    Taken before any fact is written, so that collecting and rating lock in the same order.
-    """
-    series_ids, hours, quantities = [], [], []
-    for difference in differences:
-        moved = _quantity(difference.updated) != _quantity(difference.replaced)
-        for rows, sign in (
-            (difference.inserted, 1),
-            (difference.deleted, -1),
-            (difference.updated[moved], 1),
-            (difference.replaced[moved], -1),
-        ):
-            series_ids.append(rows["series_id"])
-            hours.append(rows["minute"] // 60)
-            quantities.append(_quantity(rows) * sign)
-    if not sum(map(len, series_ids)):
-        return
-    take_lock(
-        connection,
-        sql("collect/add_account_hours"),
-        {
-            "series_ids": np.concatenate(series_ids).tolist(),
-            "hours": np.concatenate(hours).tolist(),
-            "quantities": np.concatenate(quantities).tolist(),
-        },
-        who=who,
-        waits_for="a run that rates or collects the same account-hours",
-    )
-
-
-def _quantity(rows: Rows) -> Any:
-    return rows["uplink_quantity"] + rows["downlink_quantity"]
-
-
-def write_facts(connection: Connection, difference: Difference, sealings: dict[int, int]) -> int:
-    """Writes changed facts, keeps the sealed state of delivered ones; gives their number."""
-    sealed = _sealings_of(difference.inserted, sealings)
-    difference.inserted["sealing"], difference.inserted["revision"] = sealed + 1, 1
-    _carry_over(difference, sealings)
-    if any(sealings.values()):
-        _keep_sealed_states(connection, difference, sealings)
-    if len(difference.deleted):
-        staged = stage_rows(connection, "staged_facts", "billing_core.facts", difference.deleted)
-        connection.execute(
-            composed.SQL(
-                "delete from billing_core.facts f using {} s"
-                " where f.series_id = s.series_id and f.minute = s.minute"
-            ).format(staged)
-        )
-    if len(difference.updated):
-        staged = stage_rows(connection, "staged_facts", "billing_core.facts", difference.updated)
-        connection.execute(composed.SQL(sql("collect/update_facts")).format(staged=staged))
-    copy_rows(connection, composed.Identifier("billing_core", "facts"), difference.inserted)
-    return len(difference.inserted) + len(difference.updated) + len(difference.deleted)
-
-
-def _sealings_of(rows: Rows, sealings: dict[int, int]) -> Any:
-    return np.array([sealings.get(hour, 0) for hour in (rows["minute"] // 60).tolist()], dtype="i2")
-
-
-def _carry_over(difference: Difference, sealings: dict[int, int]) -> None:
-    """An updated fact keeps its revision unless a delivered field of a sealed state changes."""
-    updated, replaced = difference.updated, difference.replaced
-    sealed = _sealings_of(updated, sealings)
-    changes = np.zeros(len(updated), dtype=np.bool_)
-    for name in _DELIVERED:
-        changes |= updated[name] != replaced[name]
-    advances = changes & (replaced["sealing"] <= sealed)
-    updated["revision"] = replaced["revision"] + advances
-    updated["sealing"] = np.where(advances, sealed + 1, replaced["sealing"])
-
-
-def _keep_sealed_states(
-    connection: Connection, difference: Difference, sealings: dict[int, int]
-) -> None:
-    """Moves what was delivered to ``sealed_facts`` and takes it back when a fact returns to it."""
-    advanced = difference.updated["revision"] > difference.replaced["revision"]
-    was_sealed = difference.deleted["sealing"] <= _sealings_of(difference.deleted, sealings)
-    leaving = np.concatenate([difference.replaced[advanced], difference.deleted[was_sealed]])
-    kept = leaving[list(_SEALED_FACT.names or ())].astype(_SEALED_FACT)
-    copy_rows(connection, composed.Identifier("billing_core", "sealed_facts"), kept)
-    for rows in (difference.inserted, difference.updated[~advanced]):
-        states = _sealed_states(connection, rows)
-        returned = []
-        for at, key in enumerate(
-            zip(rows["series_id"].tolist(), rows["minute"].tolist(), strict=True)
-        ):
-            state = states.get(key)
-            if state is None:
-                continue
-            revision, uplink, downlink = state
-            same = (uplink, downlink) == (
-                rows["uplink_quantity"][at],
-                rows["downlink_quantity"][at],
-            )
-            rows["revision"][at] = revision + (not same)
-            if same:
-                rows["sealing"][at] = sealings.get(key[1] // 60, 0)
-                returned.append(key)
-        _forget_sealed_states(connection, returned)
-        if rows is not difference.inserted:
-            difference.updated[~advanced] = rows
-
-
-def _sealed_states(
-    connection: Connection, rows: Rows
-) -> dict[tuple[int, int], tuple[int, int, int]]:
-    parameters = {"series_ids": rows["series_id"].tolist(), "minutes": rows["minute"].tolist()}
-    found = fetch_rows(connection, sql("collect/sealed_facts"), parameters, _SEALED_FACT)
-    return {
-        (int(row["series_id"]), int(row["minute"])): (
-            int(row["revision"]),
-            int(row["uplink_quantity"]),
-            int(row["downlink_quantity"]),
-        )
-        for row in found
-    }
-
-
-def _forget_sealed_states(connection: Connection, keys: Sequence[tuple[int, int]]) -> None:
-    if keys:
-        connection.execute(
-            "delete from billing_core.sealed_facts f"
-            " using unnest(%s::int[], %s::int[]) as w (series_id, minute)"
-            " where f.series_id = w.series_id and f.minute = w.minute",
-            ([key[0] for key in keys], [key[1] for key in keys]),
-        )
 
 
 # --- small tables ----------------------------------------------------------------------------

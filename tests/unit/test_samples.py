@@ -1,14 +1,15 @@
 """Snapshots into sorted samples: identity, order, duplicates, conflicts, content (C2, C3, C6)."""
 
 import random
-from dataclasses import replace
+from dataclasses import fields, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
 from billing_etl.counters import HourSamples, SampleCollector, served_hour_digest
-from billing_etl.counters.samples import NodeKey, SeriesKey
+from billing_etl.counters.samples import NodeKey, SampleBlock, SeriesKey, SeriesSamples
 from billing_etl.records import BadSample, Snapshot
 
 A = "3f2b0a1c-0000-4000-8000-00000000000a"
@@ -35,22 +36,28 @@ def snapshot(
     )
 
 
-def collected(*snapshots: Snapshot) -> HourSamples:
-    collector = SampleCollector()
+def collected(*snapshots: Snapshot, block_samples: int = 100) -> HourSamples:
+    collector = SampleCollector(block_samples)
     for each in snapshots:
         collector.add(each)
     return collector.finish()
+
+
+def only_block(samples: HourSamples) -> SampleBlock:
+    (block,) = samples.blocks()
+    return block
 
 
 def rows(samples: HourSamples) -> list[tuple[Any, ...]]:
     """Node, account, instant, up, down."""
     return sorted(
         (samples.series_keys[series].node_id, samples.series_keys[series].account_uuid, *values)
+        for block in samples.blocks()
         for series, *values in zip(
-            samples.series.tolist(),
-            samples.instant_ns.tolist(),
-            samples.uplink.tolist(),
-            samples.downlink.tolist(),
+            block.series.tolist(),
+            block.instant_ns.tolist(),
+            block.uplink.tolist(),
+            block.downlink.tolist(),
             strict=True,
         )
     )
@@ -64,8 +71,8 @@ def test_samples_are_sorted_by_series_and_time_whatever_the_serving_order() -> N
         shuffled = random.Random(seed).sample(served, len(served))
         samples = collected(*shuffled)
         assert rows(samples) == expected
-        series, instants = samples.series.tolist(), samples.instant_ns.tolist()
-        order = list(zip(series, instants, strict=True))
+        block = only_block(samples)
+        order = list(zip(block.series.tolist(), block.instant_ns.tolist(), strict=True))
         assert order == sorted(order)
 
 
@@ -88,7 +95,7 @@ def test_a_series_at_one_instant_counts_once(
         samples = collected(*served)
 
         assert rows(samples) == [("node-1", A, 7, *kept)]
-        assert (samples.duplicates, len(samples.conflicts)) == (1, conflicts)
+        assert (samples.duplicates, len(samples.conflicts.series)) == (1, conflicts)
         assert samples.served_samples == 2
 
 
@@ -188,7 +195,7 @@ def test_nodes_and_series_are_named_and_joined() -> None:
         SeriesKey("prod", "n-1", B, "tcp"),
     ]
     assert samples.series_node.tolist() == [0, 1]
-    assert samples.snapshot_node[samples.snapshot].tolist() == [0, 1]
+    assert samples.snapshot_node[only_block(samples).snapshot].tolist() == [0, 1]
 
 
 def test_snapshots_are_sorted_by_node_then_instant() -> None:
@@ -201,15 +208,16 @@ def test_snapshots_are_sorted_by_node_then_instant() -> None:
     assert samples.snapshot_node.tolist() == [0, 0, 1]
     assert samples.snapshot_ns.tolist() == [7, 9, 8]
     assert samples.snapshot_samples.tolist() == [2, 0, 1]
-    assert samples.snapshot.tolist() == [2, 0, 0]
+    assert only_block(samples).snapshot.tolist() == [2, 0, 0]
 
 
 def test_the_same_accounts_on_another_inbound_are_other_series() -> None:
     first = snapshot(7, (A, 1, 1), (B, 2, 2))
     samples = collected(first, replace(first, instant_ns=8, inbound_tags=["udp", "tcp"]))
 
-    tags = [samples.series_keys[series].inbound_tag for series in samples.series.tolist()]
-    assert sorted(zip(tags, samples.uplink.tolist(), strict=True)) == [
+    block = only_block(samples)
+    tags = [samples.series_keys[series].inbound_tag for series in block.series.tolist()]
+    assert sorted(zip(tags, block.uplink.tolist(), strict=True)) == [
         ("tcp", 1), ("tcp", 2), ("tcp", 2), ("udp", 1),
     ]  # fmt: skip
 
@@ -239,11 +247,13 @@ def test_a_conflict_is_told_at_its_place() -> None:
 
     assert samples.duplicates == 2
     assert rows(samples)[4] == ("node-1", B, 8, 7, 6)
-    assert samples.conflicts.tolist() == [4]
+    conflicts = samples.conflicts
+    assert samples.series_keys[int(conflicts.series[0])].account_uuid == B
+    assert (conflicts.until_ns.tolist(), conflicts.quantity.tolist()) == ([8], [13])
 
 
 def test_without_a_repetition_there_is_no_conflict() -> None:
-    assert collected(*BASE).conflicts.tolist() == []
+    assert collected(*BASE).conflicts.series.tolist() == []
 
 
 def test_bad_samples_are_in_order_of_time_node_and_text_however_they_were_served() -> None:
@@ -264,8 +274,90 @@ def test_bad_samples_are_in_order_of_time_node_and_text_however_they_were_served
 def test_codes_clocks_and_totals_are_whole_numbers(served: list[Snapshot]) -> None:
     samples = collected(*served)
 
-    for name in (
-        "series_node", "series", "snapshot", "instant_ns", "uplink", "downlink", "snapshot_node",
-        "snapshot_ns", "snapshot_samples", "conflicts",
-    ):  # fmt: skip
+    for name in ("series_node", "snapshot_node", "snapshot_ns", "snapshot_samples"):
         assert getattr(samples, name).dtype == np.int64, name
+    for each in (only_block(samples), samples.first, samples.last, samples.conflicts):
+        for field in fields(each):
+            if field.name not in ("from_minute", "until_minute"):
+                assert getattr(each, field.name).dtype == np.int64, field.name
+
+
+# --- blocks --------------------------------------------------------------------------------------
+
+MINUTE_NS = 60 * 10**9
+
+
+def long_hour() -> list[Snapshot]:
+    """Ten minutes of two nodes, two snapshots each; B is seen in every third minute only."""
+    return [
+        snapshot(
+            minute * MINUTE_NS + second * 10**9,
+            (A, minute, second),
+            *([(B, minute, 7)] if minute % 3 == 0 else []),
+            node=node,
+            bad=("{}",) if minute == 4 else (),
+        )
+        for minute in range(10)
+        for second in (3, 33)
+        for node in ("b", "a")
+    ]
+
+
+@pytest.mark.parametrize("block_samples", [1, 5, 12])
+def test_an_hour_in_blocks_is_the_same_hour(block_samples: int) -> None:
+    whole, parts = collected(*long_hour()), collected(*long_hour(), block_samples=block_samples)
+    blocks = list(parts.blocks())
+
+    assert len(blocks) > 2
+    assert rows(parts) == rows(whole)
+    assert parts.snapshot_hashes == whole.snapshot_hashes
+    assert parts.content_hash() == whole.content_hash()
+    assert parts.used_samples == whole.used_samples == len(rows(whole))
+    for end in ("first", "last"):
+        for field in fields(SeriesSamples):
+            values = [getattr(getattr(samples, end), field.name) for samples in (parts, whole)]
+            assert values[0].tolist() == values[1].tolist()
+
+
+def test_blocks_share_no_minute_and_leave_none_out() -> None:
+    blocks = list(collected(*long_hour(), block_samples=5).blocks())
+
+    assert blocks[0].from_minute == 0
+    assert blocks[-1].until_minute > 10**6
+    for earlier, later in pairwise(blocks):
+        assert earlier.until_minute == later.from_minute
+    for block in blocks:
+        minutes = block.instant_ns // MINUTE_NS
+        assert ((block.from_minute <= minutes) & (minutes < block.until_minute)).all()
+
+
+def test_blocks_may_be_read_twice() -> None:
+    samples = collected(*long_hour(), block_samples=5)
+
+    assert rows(samples) == rows(samples)
+
+
+def test_a_snapshot_of_a_block_that_has_ended_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match="from 1970-01-01T00:01:00Z on, got one of 1970"
+    ):
+        collected(
+            snapshot(0, (A, 1, 1)),
+            snapshot(MINUTE_NS, (A, 2, 2)),
+            snapshot(1, (A, 1, 1)),
+            block_samples=1,
+        )
+
+
+@pytest.mark.parametrize("block_samples", [1, 100])
+def test_the_ends_of_a_part_of_the_window(block_samples: int) -> None:
+    samples = collected(*long_hour(), block_samples=block_samples)
+
+    first, last = samples.ends_within(2 * MINUTE_NS, 7 * MINUTE_NS)
+    names = [samples.series_keys[series] for series in first.series.tolist()]
+    assert [(name.node_id, name.account_uuid) for name in names] == [
+        ("b", A), ("b", B), ("a", A), ("a", B),
+    ]  # fmt: skip
+    assert first.instant_ns.tolist() == [(60 * m + 3) * 10**9 for m in (2, 3, 2, 3)]
+    assert last.instant_ns.tolist() == [(60 * 6 + 33) * 10**9] * 4
+    assert (first.uplink.tolist(), last.downlink.tolist()) == ([2, 3, 2, 3], [33, 7, 33, 7])

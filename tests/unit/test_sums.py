@@ -15,10 +15,11 @@ from billing_etl.counters import (
     FirstSamples,
     HourDeltas,
     HourSamples,
+    MinuteFacts,
     SampleCollector,
-    hour_deltas,
     judge_first_deltas,
 )
+from billing_etl.counters.samples import SeriesEvents
 from billing_etl.errors import TerminalError
 from billing_etl.hours import NS_PER_MINUTE, NS_PER_SECOND, parse_hour
 from billing_etl.records import BoolArray, Int64Array, Snapshot
@@ -37,6 +38,7 @@ class Hour:
     firsts: FirstSamples
     judged: FirstDeltas
     deltas: HourDeltas
+    facts: list[MinuteFacts]
 
 
 def hour_of(
@@ -44,9 +46,10 @@ def hour_of(
     before: dict[int, tuple[int, int]] | None = None,
     first_sight: str = "auto",
     policy: CounterPolicy | None = None,
+    block_samples: int = 100,
 ) -> Hour:
     """Readings: seconds into the hour, totals by account number. ``before``: a minute earlier."""
-    collector = SampleCollector()
+    collector = SampleCollector(block_samples)
     for seconds, totals in readings:
         collector.add(
             Snapshot(
@@ -61,46 +64,54 @@ def hour_of(
             )
         )
     samples = collector.finish()
-    at = samples.first_positions
-    accounts = [samples.series_keys[series].account_uuid for series in samples.series[at].tolist()]
+    first = samples.first
+    accounts = [samples.series_keys[series].account_uuid for series in first.series.tolist()]
     known = {ACCOUNTS[number]: totals for number, totals in (before or {}).items()}
     before_ns = START_NS - NS_PER_MINUTE
     snapshot_prev_ns = np.concatenate([[before_ns if before else 0], samples.snapshot_ns[:-1]])
-    nonempty_at = int(np.argmax(samples.snapshot_samples > 0)) if len(at) else 0
+    nonempty_at = int(np.argmax(samples.snapshot_samples > 0)) if len(first.series) else 0
 
     def column(values: list[int]) -> Int64Array:
         return np.array(values, dtype=np.int64)
 
     firsts = FirstSamples(
-        first_ns=samples.instant_ns[at],
-        first_uplink=samples.uplink[at],
-        first_downlink=samples.downlink[at],
+        first_ns=first.instant_ns,
+        first_uplink=first.uplink,
+        first_downlink=first.downlink,
         prev_ns=column([before_ns * (account in known) for account in accounts]),
         prev_uplink=column([known.get(account, (0, 0))[0] for account in accounts]),
         prev_downlink=column([known.get(account, (0, 0))[1] for account in accounts]),
-        node_prev_ns=snapshot_prev_ns[samples.snapshot[at]],
-        appeared=(samples.snapshot[at] > nonempty_at) | np.full(len(at), bool(before)),
+        node_prev_ns=snapshot_prev_ns[first.snapshot],
+        appeared=(first.snapshot > nonempty_at) | np.full(len(first.series), bool(before)),
     )
     policy = policy or CounterPolicy(first_sight=first_sight, max_bits_per_second=2**62)  # type: ignore[arg-type]
     judged = judge_first_deltas(firsts, policy)
-    return Hour(samples, firsts, judged, hour_deltas(samples, judged, snapshot_prev_ns, policy))
+    deltas = HourDeltas(samples, judged, snapshot_prev_ns, policy)
+    moved = [deltas.facts_of(block) for block in samples.blocks()]
+    return Hour(samples, firsts, judged, deltas, moved)
 
 
 def facts(hour: Hour) -> list[tuple[int, int, int, int, int, bool]]:
     """Account number, minute of the hour, up, down, span, reset."""
-    deltas = hour.deltas
     return sorted(
         (ACCOUNTS.index(hour.samples.series_keys[series].account_uuid), minute - MINUTE, *rest)
+        for of_block in hour.facts
         for series, minute, *rest in zip(
-            deltas.fact_series.tolist(),
-            deltas.fact_minute.tolist(),
-            deltas.fact_uplink.tolist(),
-            deltas.fact_downlink.tolist(),
-            deltas.fact_spans_minutes.tolist(),
-            deltas.fact_is_reset.tolist(),
+            of_block.series.tolist(),
+            of_block.minute.tolist(),
+            of_block.uplink.tolist(),
+            of_block.downlink.tolist(),
+            of_block.spans_minutes.tolist(),
+            of_block.is_reset.tolist(),
             strict=True,
         )
     )
+
+
+def events(of: SeriesEvents) -> list[tuple[int, int, int, int]]:
+    """Series, from, until, bytes."""
+    columns = (of.series, of.from_ns, of.until_ns, of.quantity)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def test_the_worked_example() -> None:
@@ -127,7 +138,7 @@ def test_the_last_sample_of_a_series_is_no_predecessor_of_the_next_series() -> N
     hour = hour_of([(3, {0: (900, 0), 1: (5, 0)}), (63, {0: (901, 0), 1: (7, 0)})])
 
     assert facts(hour) == [(0, 1, 1, 0, 1, False), (1, 1, 2, 0, 1, False)]
-    assert len(hour.deltas.inner_reset) == 0
+    assert len(hour.deltas.resets.series) == 0
 
 
 def test_counts_per_snapshot_leave_the_first_deltas_out() -> None:
@@ -158,17 +169,9 @@ def test_a_reset_is_known_at_the_first_sample_of_its_own_series() -> None:
     assert hour.deltas.reset_after_first.tolist() == [False, True, False]
 
 
-def test_first_and_last_samples_are_told_by_their_places() -> None:
-    hour = hour_of([(3, {0: (1, 0), 1: (1, 0)}), (63, {0: (2, 0)}), (123, {0: (3, 0), 2: (1, 0)})])
-
-    assert hour.deltas.first.tolist() == [0, 3, 4]
-    assert hour.deltas.last.tolist() == [2, 3, 4]
-
-
 def test_both_counters_of_a_delta_add_up_and_count_for_its_snapshot() -> None:
     hour = hour_of([(3, {0: (1, 1)}), (63, {0: (3, 8)}), (123, {})], before={0: (0, 0)})
 
-    assert hour.deltas.delta_quantity.tolist() == [2, 9]
     assert hour.deltas.quantity.tolist() == [0, 9, 0]
     assert hour.deltas.compared.tolist() == [0, 1, 0]
     assert hour.deltas.fell.tolist() == [0, 0, 0]
@@ -189,10 +192,12 @@ def test_a_series_that_was_absent_within_the_hour(
     meanwhile = [(between, {1: (0, 0)})] if between else []
     hour = hour_of([(3, {0: (5, 5)}), *meanwhile, (seconds, {0: (5 + up, 5)})], before={0: (5, 5)})
 
-    assert hour.deltas.inner_absent.tolist() == ([1] if absent else [])
+    absences = hour.deltas.absences
+    expected = [(0, START_NS + 3 * NS_PER_SECOND, START_NS + seconds * NS_PER_SECOND, 1)]
+    assert events(absences) == (expected if absent else [])
 
 
-@pytest.mark.parametrize(("up", "exceeded"), [(7500, []), (7501, [1])])
+@pytest.mark.parametrize(("up", "exceeded"), [(7500, []), (7501, [7501])])
 def test_a_delta_within_the_hour_above_the_rate_is_billed_and_marked(
     up: int, exceeded: list[int]
 ) -> None:
@@ -200,7 +205,7 @@ def test_a_delta_within_the_hour_above_the_rate_is_billed_and_marked(
     hour = hour_of([(3, {0: (0, 0)}), (63, {0: (up, 0)})], before={0: (0, 0)}, policy=policy)
 
     assert facts(hour) == [(0, 1, up, 0, 1, False)]
-    assert hour.deltas.inner_exceeded.tolist() == exceeded
+    assert hour.deltas.exceeded.quantity.tolist() == exceeded
 
 
 def test_the_first_delta_is_not_marked_a_second_time() -> None:
@@ -208,7 +213,7 @@ def test_the_first_delta_is_not_marked_a_second_time() -> None:
     hour = hour_of([(3, {0: (2**40, 0)})], before={0: (0, 0)}, policy=CounterPolicy())
 
     assert hour.judged.rate_exceeded.tolist() == [True]
-    assert hour.deltas.inner_exceeded.tolist() == []
+    assert events(hour.deltas.exceeded) == []
 
 
 def test_only_deltas_within_the_hour_are_asked_for_their_rate() -> None:
@@ -260,23 +265,29 @@ def test_bytes_of_a_snapshot_beyond_the_limit_are_told_as_the_limit() -> None:
 def test_an_hour_without_samples_has_nothing(
     readings: list[tuple[float, dict[int, tuple[int, int]]]],
 ) -> None:
-    deltas = hour_of(readings).deltas
+    hour = hour_of(readings)
 
-    for field in fields(HourDeltas):
-        per_snapshot = field.name in ("compared", "fell", "quantity")
-        assert getattr(deltas, field.name).tolist() == [0] * (len(readings) * per_snapshot)
+    assert facts(hour) == []
+    deltas = hour.deltas
+    assert events(deltas.absences) == events(deltas.exceeded) == []
+    assert (len(deltas.resets.series), len(deltas.reset_after_first)) == (0, 0)
+    for per_snapshot in (deltas.compared, deltas.fell, deltas.quantity):
+        assert per_snapshot.tolist() == [0] * len(readings)
 
 
 @pytest.mark.parametrize("readings", [[], [(3, {0: (1, 0)}), (4, {0: (2, 0)})]])
 def test_deltas_are_whole_numbers_and_marks(
     readings: list[tuple[float, dict[int, tuple[int, int]]]],
 ) -> None:
-    deltas = hour_of(readings).deltas
+    hour = hour_of(readings)
 
-    for field in fields(HourDeltas):
-        is_mark = field.name in ("fact_is_reset", "reset_after_first")
-        expected = np.bool_ if is_mark else np.int64
-        assert getattr(deltas, field.name).dtype == expected, field.name
+    for field in fields(MinuteFacts):
+        expected = np.bool_ if field.name == "is_reset" else np.int64
+        assert getattr(hour.facts[0], field.name).dtype == expected, field.name
+    deltas = hour.deltas
+    assert deltas.reset_after_first.dtype == np.bool_
+    for numbers in (deltas.compared, deltas.fell, deltas.quantity, deltas.resets.series):
+        assert numbers.dtype == np.int64
 
 
 # --- properties --------------------------------------------------------------------------------

@@ -1,0 +1,236 @@
+"""Facts in the database: what is stored, how it changes, and the account-hours that follow."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from psycopg import sql as composed
+
+from billing_etl.hours import Hour
+from billing_etl.store.columns import Difference, Rows, copy_rows, fetch_rows, stage_rows
+from billing_etl.store.database import Connection, sql, take_lock
+from billing_etl.store.sources import TRAFFIC_METER_ID
+
+FACT: Final = np.dtype(
+    [
+        ("uplink_quantity", "i8"),
+        ("downlink_quantity", "i8"),
+        ("included_quantity", "i8"),
+        ("series_id", "i4"),
+        ("minute", "i4"),
+        ("rate_id", "i4"),
+        ("spans_minutes", "i4"),
+        ("revision", "i2"),
+        ("sealing", "i2"),
+        ("is_reset", "?"),
+    ]
+)
+_SEALED_FACT: Final = np.dtype(
+    [
+        ("series_id", "i4"),
+        ("minute", "i4"),
+        ("revision", "i2"),
+        ("uplink_quantity", "i8"),
+        ("downlink_quantity", "i8"),
+    ]
+)
+_FACT_KEY: Final = ("series_id", "minute")
+_MEASURED: Final = ("uplink_quantity", "downlink_quantity", "spans_minutes", "is_reset")
+_DELIVERED: Final = ("uplink_quantity", "downlink_quantity")
+# Sums of several facts stay below this, or are left to the database's own numbers.
+_SAFE_SUM: Final = 2.0**62
+
+
+def stored_facts(
+    connection: Connection, source_key: int, hour: Hour, from_minute: int, until_minute: int
+) -> Rows:
+    """Stored facts of a source-hour within some of its minutes."""
+    parameters = {
+        "source_key": source_key,
+        "from_minute": max(from_minute, hour.first_minute),
+        "until_minute": min(until_minute, hour.next.first_minute),
+    }
+    return fetch_rows(connection, sql("collect/facts"), parameters, FACT)
+
+
+def facts_at(connection: Connection, series_ids: Sequence[int], minutes: Sequence[int]) -> Rows:
+    """Stored facts at the given keys."""
+    parameters = {"series_ids": list(series_ids), "minutes": list(minutes)}
+    return fetch_rows(connection, sql("collect/facts_at"), parameters, FACT)
+
+
+def lock_sealings(connection: Connection, hour: Hour, who: str) -> dict[int, int]:
+    """Sealings made per hour from this one on; holds off further ones until the end.
+
+    ``who``, here and below: what waits, such as a source and its hour.
+    """
+    rows = take_lock(
+        connection,
+        sql("collect/lock_deliveries"),
+        {"hour": hour.index, "meter_id": TRAFFIC_METER_ID},
+        who=who,
+        waits_for=f"an export that seals hour {hour} or a later one",
+    )
+    return {int(index): int(sealings) for index, sealings in rows}
+
+
+def fact_difference(stored_facts: Rows, new_facts: Rows) -> Difference:
+    """How measured values differ; rating and delivery columns are not compared."""
+    return Difference(stored_facts, new_facts, _FACT_KEY, _MEASURED)
+
+
+class UsageChanges:
+    """How the usage of series changes per hour, gathered until their account-hours are locked."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[Any, Any, Any]] = []
+
+    def add(self, difference: Difference) -> None:
+        """Takes what a difference of facts does to usage."""
+        moved = _quantity(difference.updated) != _quantity(difference.replaced)
+        self._add(difference.inserted, 1)
+        self._add(difference.deleted, -1)
+        self._add(difference.updated[moved], 1)
+        self._add(difference.replaced[moved], -1)
+
+    def _add(self, rows: Rows, sign: int) -> None:
+        """Sums of runs of one series and hour: rows come sorted by series and minute."""
+        if not len(rows):
+            return
+        series_ids, hours = rows["series_id"], rows["minute"] // 60
+        quantities = _quantity(rows)
+        is_start = np.ones(len(rows), dtype=np.bool_)
+        is_start[1:] = (series_ids[1:] != series_ids[:-1]) | (hours[1:] != hours[:-1])
+        starts = np.flatnonzero(is_start)
+        if np.add.reduceat(quantities.astype(np.float64), starts).max() < _SAFE_SUM:
+            series_ids, hours = series_ids[starts], hours[starts]
+            quantities = np.add.reduceat(quantities, starts)
+        self._parts.append((series_ids, hours, quantities * sign))
+
+    def write(self, connection: Connection, who: str) -> None:
+        """Carries the changes to account-hours, all in one ordered statement, and marks them stale.
+
+        Taken before any stored fact is changed, so that collecting and rating lock in the same
+        order.
+        """
+        if not self._parts:
+            return
+        series_ids, hours, quantities = map(np.concatenate, zip(*self._parts, strict=True))
+        take_lock(
+            connection,
+            sql("collect/add_account_hours"),
+            {
+                "series_ids": series_ids.tolist(),
+                "hours": hours.tolist(),
+                "quantities": quantities.tolist(),
+            },
+            who=who,
+            waits_for="a run that rates or collects the same account-hours",
+        )
+
+
+def _quantity(rows: Rows) -> Any:
+    return rows["uplink_quantity"] + rows["downlink_quantity"]
+
+
+def insert_facts(connection: Connection, rows: Rows, sealings: dict[int, int]) -> int:
+    """Writes facts that are not stored; gives their number. They are in no run's way."""
+    rows["sealing"], rows["revision"] = _sealings_of(rows, sealings) + 1, 1
+    if any(sealings.values()):
+        _take_back_sealed_states(connection, rows, sealings)
+    copy_rows(connection, composed.Identifier("billing_core", "facts"), rows)
+    return len(rows)
+
+
+def change_facts(connection: Connection, difference: Difference, sealings: dict[int, int]) -> int:
+    """Changes and deletes stored facts, keeps the sealed state of delivered ones; their number."""
+    _carry_over(difference, sealings)
+    if any(sealings.values()):
+        _keep_sealed_states(connection, difference, sealings)
+    if len(difference.deleted):
+        staged = stage_rows(connection, "staged_facts", "billing_core.facts", difference.deleted)
+        connection.execute(
+            composed.SQL(
+                "delete from billing_core.facts f using {} s"
+                " where f.series_id = s.series_id and f.minute = s.minute"
+            ).format(staged)
+        )
+    if len(difference.updated):
+        staged = stage_rows(connection, "staged_facts", "billing_core.facts", difference.updated)
+        connection.execute(composed.SQL(sql("collect/update_facts")).format(staged=staged))
+    return len(difference.updated) + len(difference.deleted)
+
+
+def _sealings_of(rows: Rows, sealings: dict[int, int]) -> Any:
+    return np.array([sealings.get(hour, 0) for hour in (rows["minute"] // 60).tolist()], dtype="i2")
+
+
+def _carry_over(difference: Difference, sealings: dict[int, int]) -> None:
+    """An updated fact keeps its revision unless a delivered field of a sealed state changes."""
+    updated, replaced = difference.updated, difference.replaced
+    sealed = _sealings_of(updated, sealings)
+    changes = np.zeros(len(updated), dtype=np.bool_)
+    for name in _DELIVERED:
+        changes |= updated[name] != replaced[name]
+    advances = changes & (replaced["sealing"] <= sealed)
+    updated["revision"] = replaced["revision"] + advances
+    updated["sealing"] = np.where(advances, sealed + 1, replaced["sealing"])
+
+
+def _keep_sealed_states(
+    connection: Connection, difference: Difference, sealings: dict[int, int]
+) -> None:
+    """Moves what was delivered to ``sealed_facts`` and takes it back when a fact returns to it."""
+    advanced = difference.updated["revision"] > difference.replaced["revision"]
+    was_sealed = difference.deleted["sealing"] <= _sealings_of(difference.deleted, sealings)
+    leaving = np.concatenate([difference.replaced[advanced], difference.deleted[was_sealed]])
+    kept = leaving[list(_SEALED_FACT.names or ())].astype(_SEALED_FACT)
+    copy_rows(connection, composed.Identifier("billing_core", "sealed_facts"), kept)
+    unsealed = difference.updated[~advanced]
+    _take_back_sealed_states(connection, unsealed, sealings)
+    difference.updated[~advanced] = unsealed
+
+
+def _take_back_sealed_states(connection: Connection, rows: Rows, sealings: dict[int, int]) -> None:
+    """Facts that return to what was delivered take its revision again."""
+    states = _sealed_states(connection, rows)
+    returned = []
+    for at, key in enumerate(zip(rows["series_id"].tolist(), rows["minute"].tolist(), strict=True)):
+        state = states.get(key)
+        if state is None:
+            continue
+        revision, uplink, downlink = state
+        same = (uplink, downlink) == (
+            rows["uplink_quantity"][at],
+            rows["downlink_quantity"][at],
+        )
+        rows["revision"][at] = revision + (not same)
+        if same:
+            rows["sealing"][at] = sealings.get(key[1] // 60, 0)
+            returned.append(key)
+    _forget_sealed_states(connection, returned)
+
+
+def _sealed_states(
+    connection: Connection, rows: Rows
+) -> dict[tuple[int, int], tuple[int, int, int]]:
+    parameters = {"series_ids": rows["series_id"].tolist(), "minutes": rows["minute"].tolist()}
+    found = fetch_rows(connection, sql("collect/sealed_facts"), parameters, _SEALED_FACT)
+    return {
+        (int(row["series_id"]), int(row["minute"])): (
+            int(row["revision"]),
+            int(row["uplink_quantity"]),
+            int(row["downlink_quantity"]),
+        )
+        for row in found
+    }
+
+
+def _forget_sealed_states(connection: Connection, keys: Sequence[tuple[int, int]]) -> None:
+    if keys:
+        connection.execute(
+            "delete from billing_core.sealed_facts f"
+            " using unnest(%s::int[], %s::int[]) as w (series_id, minute)"
+            " where f.series_id = w.series_id and f.minute = w.minute",
+            ([key[0] for key in keys], [key[1] for key in keys]),
+        )
