@@ -174,6 +174,26 @@ class PriceBook:
             for version in in_force
         )
 
+    def rates_within(
+        self, account_uuid: str, source_id: str, inbound_tag: str, hour: Hour
+    ) -> list[Rate | None]:
+        """The rate of an hour's facts: one, or one per minute where it can depend on the minute.
+
+        None where no version is in force.
+        """
+        changes = self.changes_within(account_uuid, source_id, hour)
+        minutes = range(hour.first_minute, hour.first_minute + (60 if changes else 1))
+        return [
+            self.rate(account_uuid, source_id, inbound_tag, minute)
+            if self.versions_for(account_uuid, minute)
+            else None
+            for minute in minutes
+        ]
+
+    def is_priced_alone(self, account_uuid: str) -> bool:
+        """Whether anything is published for the account itself; all others are priced alike."""
+        return account_uuid in self._plans or ("account", account_uuid) in self._scopes
+
     def _plan(self, account_uuid: str, minute: int) -> str:
         members = self._plans.get(account_uuid)
         return str(members.at(minute) or "") if members else ""
@@ -197,6 +217,11 @@ def period_of(hour: Hour, anchor_day: int) -> Hour:
     if start.day < anchor_day:
         year, month = (year, month - 1) if month > 1 else (year - 1, 12)
     return Hour.of(datetime(year, month, anchor_day, tzinfo=start.tzinfo))
+
+
+def next_period(period: Hour, anchor_day: int) -> Hour:
+    """First hour of the billing period after the one that begins with an hour."""
+    return period_of(Hour(period.index + 32 * 24), anchor_day)
 
 
 def split_quota(

@@ -101,7 +101,10 @@ def collect_hour(
             contexts = node_contexts(connection, source_key, hour)
             connection.commit()
             served = fetch_hour(source, hour, contexts)
-            return HourWriter(connection, engine, source, source_key, hour, run_id).write(served)
+            writer = HourWriter(connection, engine, source, source_key, hour, run_id)
+            prices = writer.prices(served)
+            connection.commit()
+            return writer.write(served, prices)
     except BillingError as caught:
         error = _naming(caught, source, hour)
         # The error itself matters more than noting it: the database may be what failed.

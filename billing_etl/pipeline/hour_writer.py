@@ -31,6 +31,7 @@ from billing_etl.pipeline.hour_rows import (
 )
 from billing_etl.pipeline.judge_again import judge_again
 from billing_etl.pipeline.lookback import write_lookback
+from billing_etl.pipeline.rate_fresh import FreshRating, HourPrices
 from billing_etl.records import Int64Array
 from billing_etl.settings import Source
 from billing_etl.store import collected
@@ -53,7 +54,10 @@ _CLOCK_AHEAD_NS: Final = 5 * NS_PER_MINUTE
 
 @dataclass(frozen=True, slots=True)
 class CollectResult:
-    """What one collection of a source-hour did. Counts are samples unless named otherwise."""
+    """What one collection of a source-hour did. Counts are samples unless named otherwise.
+
+    ``account_hours_rated``: rated in the same write (R4); `rate` does the others.
+    """
 
     source_id: str
     hour: Hour
@@ -66,6 +70,7 @@ class CollectResult:
     baselines: int
     quarantined: int
     facts_written: int
+    account_hours_rated: int
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self) | {"hour": str(self.hour)}
@@ -94,7 +99,25 @@ class HourWriter:
             source.interval_seconds, source.first_sight, source.max_bits_per_second
         )
 
-    def write(self, served: ServedHour) -> CollectResult:
+    def prices(self, served: ServedHour) -> HourPrices | None:
+        """What the hour can be rated with as it is written; None: that is left to `rate`.
+
+        An hour that is collected again, or that is still to be, is rated once it is at rest. Makes
+        rates known, so the caller commits: nobody who rates may wait for this hour's transaction.
+        """
+        if self._coverage(served).state == "partial" or collected.is_known(
+            self.connection, self.source_key, self.hour
+        ):
+            return None
+        return HourPrices.read(
+            self.connection,
+            self.engine,
+            self.source.source_id,
+            self.hour,
+            served.samples.series_keys,
+        )
+
+    def write(self, served: ServedHour, prices: HourPrices | None = None) -> CollectResult:
         """Writes everything, or, of an hour partly forgotten, only the finding (C13)."""
         samples = served.samples
         node_keys = self._register_nodes(served)
@@ -107,7 +130,7 @@ class HourWriter:
         # Before accounts and series: every run locks in one order. From this hour on is enough, as
         # look-back is of nodes without a closing before it, so without a fact that could change.
         sealings = lock_sealings(self.connection, self.hour, self.who)
-        series_ids, lookback_ids = self._register_series(served, node_keys)
+        series_ids, lookback_ids, account_keys = self._register_series(served, node_keys)
         changed = write_lookback(
             self.connection, self.source_key, served.lookback, node_keys, lookback_ids
         )
@@ -123,8 +146,21 @@ class HourWriter:
         first = judge_first_deltas(context.samples, self.policy)
         deltas = HourDeltas(samples, first, context.snapshot_prev_ns, self.policy)
         usage = UsageChanges()
+        rating = (
+            prices
+            if prices is None
+            else FreshRating(
+                self.connection,
+                self.engine,
+                self.source_key,
+                self.hour,
+                prices,
+                samples.series_keys,
+                account_keys,
+            )
+        )
         written, to_change = self._insert_facts(
-            samples, series_ids, deltas, sealings, usage, is_known=len(stored_instants) > 0
+            samples, series_ids, deltas, sealings, usage, rating, is_known=len(stored_instants) > 0
         )
         instants["compared"], instants["fell"] = deltas.compared, deltas.fell
         instants["quantity"] = deltas.quantity
@@ -180,8 +216,6 @@ class HourWriter:
                 usage.add(difference)
                 written += insert_facts(self.connection, difference.inserted, sealings)
                 to_change.append(difference)
-        usage.write(self.connection, self.who)
-        written += sum(change_facts(self.connection, each, sealings) for each in to_change)
         coverage = self._coverage(served)
         counts = self._counts(served, first, coverage)
         if collected.upsert_source_hour(self.connection, counts):
@@ -189,7 +223,16 @@ class HourWriter:
         for hour in sorted(changed):
             collected.expect_nodes_later(self.connection, self.source_key, hour, self.run_id)
         collected.advance_checkpoint(self.connection, self.source_key, self.hour)
-        return self._result("collected" if changed or written else "unchanged", counts, written)
+        # At the end: from here on this run holds up whoever rates.
+        if rating is not None:
+            rating.confirm()
+        usage_now = usage.write(self.connection, self.who)
+        written += sum(change_facts(self.connection, each, sealings) for each in to_change)
+        rated = 0 if rating is None else rating.post(usage_now, self.run_id)
+        outcome: Literal["collected", "unchanged"] = (
+            "collected" if changed or written else "unchanged"
+        )
+        return self._result(outcome, counts, written, rated)
 
     def _insert_facts(
         self,
@@ -198,6 +241,7 @@ class HourWriter:
         deltas: HourDeltas,
         sealings: dict[int, int],
         usage: UsageChanges,
+        rating: FreshRating | None,
         *,
         is_known: bool,
     ) -> tuple[int, list[Difference]]:
@@ -218,7 +262,11 @@ class HourWriter:
                     block.from_minute,
                     block.until_minute,
                 )
-            difference = fact_difference(stored, fact_rows(series_ids, deltas.facts_of(block)))
+            facts = deltas.facts_of(block)
+            rows = fact_rows(series_ids, facts)
+            if rating is not None:
+                rows["included_quantity"], rows["rate_id"] = rating.of(facts)
+            difference = fact_difference(stored, rows)
             usage.add(difference)
             written += insert_facts(self.connection, difference.inserted, sealings)
             if len(difference.updated) or len(difference.deleted):
@@ -240,20 +288,21 @@ class HourWriter:
 
     def _register_series(
         self, served: ServedHour, node_keys: dict[tuple[str, str], int]
-    ) -> tuple[Int64Array, Int64Array]:
-        """Ids of the hour's series and of the look-back's.
+    ) -> tuple[Int64Array, Int64Array, Int64Array]:
+        """Ids of the hour's series and of the look-back's, and the accounts of the former.
 
         Registered together: two sources that add the same accounts then do so in one order.
         """
         own = served.samples.series_keys
-        ids = register_series(
+        ids, accounts = register_series(
             self.connection,
             node_keys,
             [*own, *served.lookback.series_keys],
             self.engine.settings.initial_balance,
         )
         every = np.array(ids, dtype=np.int64)
-        return every[: len(own)], every[len(own) :]
+        account_keys = np.array(accounts[: len(own)], dtype=np.int64)
+        return every[: len(own)], every[len(own) :], account_keys
 
     # --- history, coverage, result ----------------------------------------------------------
 
@@ -325,7 +374,11 @@ class HourWriter:
         }
 
     def _result(
-        self, outcome: Literal["collected", "unchanged"], counts: dict[str, Any], written: int
+        self,
+        outcome: Literal["collected", "unchanged"],
+        counts: dict[str, Any],
+        written: int,
+        rated: int,
     ) -> CollectResult:
         names = ("state", "snapshots", "samples", "used", "duplicates", "baselines", "quarantined")
         return CollectResult(
@@ -333,6 +386,7 @@ class HourWriter:
             hour=self.hour,
             outcome=outcome,
             facts_written=written,
+            account_hours_rated=rated,
             **{name: counts[name] for name in names},
         )
 
@@ -372,5 +426,6 @@ class HourWriter:
             hour=self.hour,
             outcome="history_shrunk",
             facts_written=0,
+            account_hours_rated=0,
             **row,
         )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +15,6 @@ from billing_etl.store import ratings
 from billing_etl.store.columns import Rows, rows_of
 from billing_etl.store.database import Connection
 from billing_etl.store.ratings import AccountHour, SeriesNames
-
-# Account-hours rated at a time: bounds memory to some hundred thousand facts.
-_CHUNK: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +81,13 @@ def rate_in(
     rater = _Rater(connection, book)
     changed = charges = adjustments = 0
     amount = Decimal(0)
-    # Whole accounts' hours in order, so that balances run on from chunk to chunk.
-    for start in range(0, len(picked), _CHUNK):
-        chunk = picked[start : start + _CHUNK]
-        differing, sums = rater.rate(chunk)
+    # In key order, so that balances run on from chunk to chunk.
+    for start in range(0, len(picked), ratings.POSTED_AT_ONCE):
+        chunk = picked[start : start + ratings.POSTED_AT_ONCE]
+        used = ratings.used_before(connection, chunk)
+        differing, sums = rater.rate(chunk, used)
         ratings.write_ratings(connection, differing)
-        posted = ratings.post(connection, chunk, sums, anchor, reason, run_id)
+        posted = ratings.post(connection, chunk, sums, used, anchor, reason, run_id)
         changed += len(differing)
         charges += posted.charges
         adjustments += posted.adjustments
@@ -103,16 +101,18 @@ class _Rater:
     def __init__(self, connection: Connection, book: PriceBook) -> None:
         self.connection = connection
         self.book = book
-        self._rate_ids: dict[Any, int] = {}
+        self._rate_ids: dict[tuple[str, str, str, Hour], Int64Array] = {}
 
-    def rate(self, chunk: Sequence[AccountHour]) -> tuple[Rows, dict[str, list[int]]]:
+    def rate(
+        self, chunk: Sequence[AccountHour], used_before: Sequence[int]
+    ) -> tuple[Rows, dict[str, list[int]]]:
         """The ratings that differ from the stored ones, and sums per account-hour and rate."""
         facts = ratings.facts_of(self.connection, chunk)
         names = ratings.series_names(self.connection, np.unique(facts["series_id"]).tolist())
         facts = facts[_consumption_order(facts, names)]
         position = facts["position"].astype(np.int64) - 1
         uuids = ratings.account_uuids(self.connection, sorted({item.account_key for item in chunk}))
-        used = np.array(ratings.used_before(self.connection, chunk), dtype=np.int64)
+        used = np.array(used_before, dtype=np.int64)
         quota = self._quotas(chunk, uuids)
         included = split_quota(position, facts["quantity"], used[position], quota[position])
         rate_id = self._fact_rates(facts, names)
@@ -149,19 +149,25 @@ class _Rater:
         )
         for start, end in zip(starts, np.append(starts[1:], len(order)), strict=True):
             at = order[start:end]
-            name = names[int(series[start])]
             whole = Hour(int(hour[at[0]]))
-            if self.book.changes_within(name.account_uuid, name.source_id, whole):
-                result[at] = [self._rate_id(name, int(minute)) for minute in facts["minute"][at]]
-            else:
-                result[at] = self._rate_id(name, whole.first_minute)
+            name = names[int(series[start])]
+            ids = self._rates_within(name, whole)
+            result[at] = ids[(facts["minute"][at] - whole.first_minute) % len(ids)]
+            for minute in facts["minute"][at][result[at] == 0].tolist():
+                self.book.rate(name.account_uuid, name.source_id, name.inbound_tag, minute)
         return result
 
-    def _rate_id(self, name: SeriesNames, minute: int) -> int:
-        rate = self.book.rate(name.account_uuid, name.source_id, name.inbound_tag, minute)
-        if rate not in self._rate_ids:
-            self._rate_ids[rate] = ratings.rate_id(self.connection, rate)
-        return self._rate_ids[rate]
+    def _rates_within(self, name: SeriesNames, hour: Hour) -> Int64Array:
+        """Rate ids of a series in an hour: one, or one per minute."""
+        account = name.account_uuid if self.book.is_priced_alone(name.account_uuid) else ""
+        key = (account, name.source_id, name.inbound_tag, hour)
+        if key not in self._rate_ids:
+            rates = self.book.rates_within(
+                name.account_uuid, name.source_id, name.inbound_tag, hour
+            )
+            known = ratings.rate_ids(self.connection, rates)
+            self._rate_ids[key] = np.array([known[rate] for rate in rates], dtype=np.int64)
+        return self._rate_ids[key]
 
 
 def _consumption_order(facts: Rows, names: dict[int, SeriesNames]) -> Int64Array:

@@ -7,7 +7,7 @@ import numpy as np
 
 from billing_etl.hours import Hour
 from billing_etl.store.columns import Rows, fetch_rows
-from billing_etl.store.database import Connection, sql
+from billing_etl.store.database import RECENT_HOURS, Connection, array_literal, sql
 
 CLOSING: Final = np.dtype(
     [
@@ -88,9 +88,23 @@ def stored(
 
 
 def predecessors(connection: Connection, series_ids: Sequence[int], hour: Hour) -> Rows:
-    """Newest closing before the hour of each series that has one (C4)."""
-    parameters = {"series_ids": list(series_ids), "hour": hour.index}
-    return fetch_rows(connection, sql("collect/predecessors"), parameters, PREDECESSOR)
+    """Newest closing before the hour, however old, of each series that has one (C4).
+
+    Most are of the hour before. They are looked for first: every day of history that a query may
+    reach makes it slower.
+    """
+
+    def found(wanted: Sequence[int], from_hour: int) -> Rows:
+        parameters = {
+            "series_ids": array_literal(wanted),
+            "hour": hour.index,
+            "from_hour": from_hour,
+        }
+        return fetch_rows(connection, sql("collect/predecessors"), parameters, PREDECESSOR)
+
+    recent = found(list(series_ids), hour.index - RECENT_HOURS)
+    missing = sorted(set(series_ids) - set(recent["series_id"].tolist()))
+    return np.concatenate([recent, found(missing, 0)]) if missing else recent
 
 
 def leaning_hours(
@@ -186,6 +200,15 @@ def source_hour_counts(connection: Connection, source_key: int, hour: Hour) -> d
     ).fetchone()
     names = ("state", "snapshots", "samples", "used", "duplicates", "baselines", "quarantined")
     return dict(zip(names, row or ("partial", 0, 0, 0, 0, 0, 0), strict=True))
+
+
+def is_known(connection: Connection, source_key: int, hour: Hour) -> bool:
+    """Whether a source-hour was collected before."""
+    row = connection.execute(
+        "select 1 from billing_core.source_hours where source_key = %s and hour = %s",
+        (source_key, hour.index),
+    ).fetchone()
+    return row is not None
 
 
 def open_rate_findings(connection: Connection, source_key: int, hour: Hour) -> list[str]:

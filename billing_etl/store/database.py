@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
@@ -19,6 +19,8 @@ Connection: TypeAlias = psycopg.Connection[TupleRow]
 
 SQL_DIRECTORY: Final = Path(__file__).resolve().parents[2] / "sql"
 LOCK_WAIT_SECONDS: Final = 120
+# Tables are partitioned by day: what is looked for in this many hours first touches few of them.
+RECENT_HOURS: Final = 24
 
 _log = logging.getLogger(__name__)
 # Any two numbers no other application uses; taken while the schema is changed.
@@ -29,6 +31,11 @@ _MIGRATION_LOCK: Final = (0x62696C6C, 1)
 def sql(name: str) -> str:
     """The text of ``sql/queries/<name>.sql``: one statement with psycopg named parameters."""
     return (SQL_DIRECTORY / "queries" / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def array_literal(values: Iterable[object]) -> str:
+    """Numbers or uuids as a PostgreSQL array; psycopg's adaptation of a list looks at each."""
+    return "{" + ",".join(map(str, values)) + "}"
 
 
 class Connections:

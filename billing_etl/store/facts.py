@@ -8,7 +8,7 @@ from psycopg import sql as composed
 
 from billing_etl.hours import Hour
 from billing_etl.store.columns import Difference, Rows, copy_rows, fetch_rows, stage_rows
-from billing_etl.store.database import Connection, sql, take_lock
+from billing_etl.store.database import Connection, array_literal, sql, take_lock
 from billing_etl.store.sources import TRAFFIC_METER_ID
 
 FACT: Final = np.dtype(
@@ -107,26 +107,30 @@ class UsageChanges:
             quantities = np.add.reduceat(quantities, starts)
         self._parts.append((series_ids, hours, quantities * sign))
 
-    def write(self, connection: Connection, who: str) -> None:
+    def write(self, connection: Connection, who: str) -> dict[tuple[int, int], int]:
         """Carries the changes to account-hours, all in one ordered statement, and marks them stale.
 
         Taken before any stored fact is changed, so that collecting and rating lock in the same
         order.
+
+        Returns:
+            The usage of the changed account-hours (account key, hour) now.
         """
         if not self._parts:
-            return
+            return {}
         series_ids, hours, quantities = map(np.concatenate, zip(*self._parts, strict=True))
-        take_lock(
+        rows = take_lock(
             connection,
             sql("collect/add_account_hours"),
             {
-                "series_ids": series_ids.tolist(),
-                "hours": hours.tolist(),
-                "quantities": quantities.tolist(),
+                "series_ids": array_literal(series_ids.tolist()),
+                "hours": array_literal(hours.tolist()),
+                "quantities": array_literal(quantities.tolist()),
             },
             who=who,
             waits_for="a run that rates or collects the same account-hours",
         )
+        return {(int(key), int(hour)): int(quantity) for key, hour, quantity in rows}
 
 
 def _quantity(rows: Rows) -> Any:
@@ -162,7 +166,8 @@ def change_facts(connection: Connection, difference: Difference, sealings: dict[
 
 
 def _sealings_of(rows: Rows, sealings: dict[int, int]) -> Any:
-    return np.array([sealings.get(hour, 0) for hour in (rows["minute"] // 60).tolist()], dtype="i2")
+    hours, at = np.unique(rows["minute"] // 60, return_inverse=True)
+    return np.array([sealings.get(hour, 0) for hour in hours.tolist()], dtype="i2")[at]
 
 
 def _carry_over(difference: Difference, sealings: dict[int, int]) -> None:

@@ -1,6 +1,6 @@
 """Price book, ratings and ledger in the database."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
@@ -9,10 +9,10 @@ from psycopg import sql as composed
 
 from billing_etl.errors import UsageError
 from billing_etl.hours import Hour, HourRange
-from billing_etl.rating import PriceBook, PriceVersion, Rate
+from billing_etl.rating import PriceBook, PriceVersion, Rate, next_period, period_of
 from billing_etl.settings import Settings
 from billing_etl.store.columns import Rows, fetch_rows, stage_rows
-from billing_etl.store.database import Connection, one_row, sql, take_lock
+from billing_etl.store.database import Connection, array_literal, one_row, sql, take_lock
 from billing_etl.store.sources import TRAFFIC_METER_ID
 
 RATED_FACT: Final = np.dtype(
@@ -28,12 +28,10 @@ RATED_FACT: Final = np.dtype(
 RATING: Final = np.dtype(
     [("series_id", "i4"), ("minute", "i4"), ("included_quantity", "i8"), ("rate_id", "i4")]
 )
-_SEEDED: Final = (
-    "PRICE_PER_BYTE",
-    "INITIAL_INCLUDED_QUOTA_BYTES",
-    "INITIAL_BALANCE",
-    "BILLING_PERIOD_ANCHOR_DAY",
-)
+# How long collecting waits to rate what it writes; a later run of `rate` does it as well.
+SHORT_RATING_WAIT: Final = "2s"
+# Account-hours settled in one statement.
+POSTED_AT_ONCE: Final = 5_000
 
 
 class AccountHour(NamedTuple):
@@ -81,26 +79,48 @@ def lock_rating(connection: Connection, who: str = "ratings and ledger") -> None
     )
 
 
+def try_lock_rating(connection: Connection) -> bool:
+    """Makes this transaction the one rating writer (R4), unless another stays it for a while."""
+    (taken,) = one_row(connection, sql("rate/try_lock"), {"wait": SHORT_RATING_WAIT})
+    return bool(taken)
+
+
+def _seeds(settings: Settings) -> dict[str, Decimal | None]:
+    return {
+        "PRICE_PER_BYTE": settings.price_per_byte,
+        "INITIAL_INCLUDED_QUOTA_BYTES": Decimal(settings.initial_included_quota_bytes),
+        "INITIAL_BALANCE": settings.initial_balance,
+        "BILLING_PERIOD_ANCHOR_DAY": Decimal(settings.billing_period_anchor_day),
+    }
+
+
+def _seeded(connection: Connection) -> dict[str, Decimal]:
+    return {
+        str(name): Decimal(value)
+        for name, value in connection.execute(
+            "select name, value from billing_core.seeded_settings"
+        )
+    }
+
+
+def agrees_with_seeds(connection: Connection, settings: Settings) -> bool:
+    """Whether ``seed`` was done and would neither do anything nor refuse."""
+    known = _seeded(connection)
+    return all(
+        name in known and known[name] == value
+        for name, value in _seeds(settings).items()
+        if value is not None
+    )
+
+
 def seed(connection: Connection, settings: Settings, run_id: int) -> None:
     """Takes the environment's price, quota, balance and period start once (R2).
 
     Raises:
         UsageError: a value differs from the one taken, or no price is known at all.
     """
-    values = {
-        "PRICE_PER_BYTE": settings.price_per_byte,
-        "INITIAL_INCLUDED_QUOTA_BYTES": Decimal(settings.initial_included_quota_bytes),
-        "INITIAL_BALANCE": settings.initial_balance,
-        "BILLING_PERIOD_ANCHOR_DAY": Decimal(settings.billing_period_anchor_day),
-    }
-    known = {
-        str(name): Decimal(value)
-        for name, value in connection.execute(
-            "select name, value from billing_core.seeded_settings"
-        )
-    }
-    for name in _SEEDED:
-        value = values[name]
+    values, known = _seeds(settings), _seeded(connection)
+    for name, value in values.items():
         if value is None:
             continue
         if name in known and known[name] != value:
@@ -209,13 +229,17 @@ def facts_of(connection: Connection, picked: Sequence[AccountHour]) -> Rows:
 
 def used_before(connection: Connection, picked: Sequence[AccountHour]) -> list[int]:
     """Usage of each account-hour's account before the hour in its period (R4)."""
-    parameters = _keys(picked) | {"period_hours": [item.period.index for item in picked]}
+    parameters = _keys(picked) | {
+        "period_hours": array_literal(item.period.index for item in picked)
+    }
     return [int(row[0]) for row in connection.execute(sql("rate/used_before").encode(), parameters)]
 
 
 def series_names(connection: Connection, series_ids: Sequence[int]) -> dict[int, SeriesNames]:
     """Names of series."""
-    rows = connection.execute(sql("rate/series").encode(), {"series_ids": list(series_ids)})
+    rows = connection.execute(
+        sql("rate/series").encode(), {"series_ids": array_literal(series_ids)}
+    )
     return {int(row[0]): SeriesNames(*map(str, row[1:])) for row in rows}
 
 
@@ -229,24 +253,45 @@ def account_uuids(connection: Connection, account_keys: Sequence[int]) -> dict[i
     return {int(key): str(uuid) for key, uuid in rows}
 
 
-def rate_id(connection: Connection, rate: Rate) -> int:
-    """The id of a rate, made where missing."""
-    parameters = rate._asdict()
-    query = (
-        "select rate_id from billing_core.rates where price_version_id = %(price_version_id)s"
-        " and region_multiplier = %(region_multiplier)s and line_multiplier = %(line_multiplier)s"
-        " and time_multiplier = %(time_multiplier)s"
+def rate_ids(connection: Connection, rates: Iterable[Rate | None]) -> dict[Rate | None, int]:
+    """The ids of rates, made where missing, all in one order; 0 for none."""
+    ordered = sorted({rate for rate in rates if rate is not None})
+    parameters = {
+        "price_version_ids": [rate.price_version_id for rate in ordered],
+        "prices": [rate.price_per_unit for rate in ordered],
+        "regions": [rate.region_multiplier for rate in ordered],
+        "lines": [rate.line_multiplier for rate in ordered],
+        "times": [rate.time_multiplier for rate in ordered],
+    }
+    found = connection.execute(sql("rate/rate_ids").encode(), parameters).fetchall()
+    if len(found) < len(ordered):
+        connection.execute(sql("rate/add_rates").encode(), parameters)
+        found = connection.execute(sql("rate/rate_ids").encode(), parameters).fetchall()
+    return {None: 0} | {rate: int(row[0]) for rate, row in zip(ordered, found, strict=True)}
+
+
+def book_mark(connection: Connection) -> tuple[Any, ...]:
+    """Something that differs whenever the price book does."""
+    return tuple(one_row(connection, sql("rate/book_mark"), {"meter_id": TRAFFIC_METER_ID}))
+
+
+def used_where_alone(
+    connection: Connection, account_keys: Sequence[int], source_key: int, hour: Hour, anchor: int
+) -> dict[int, int]:
+    """Usage before an hour in its period, of the accounts that can be rated as it is written."""
+    period = period_of(hour, anchor)
+    rows = connection.execute(
+        sql("rate/alone").encode(),
+        {
+            "account_keys": array_literal(account_keys),
+            "source_key": source_key,
+            "hour": hour.index,
+            "period_hour": period.index,
+            "next_period_hour": next_period(period, anchor).index,
+            "meter_id": TRAFFIC_METER_ID,
+        },
     )
-    row = connection.execute(query, parameters).fetchone()
-    if row is None:
-        row = one_row(
-            connection,
-            "insert into billing_core.rates (price_version_id, price_per_unit, region_multiplier,"
-            " line_multiplier, time_multiplier) values (%(price_version_id)s, %(price_per_unit)s,"
-            " %(region_multiplier)s, %(line_multiplier)s, %(time_multiplier)s) returning rate_id",
-            parameters,
-        )
-    return int(row[0])
+    return {int(account_key): int(used) for account_key, used in rows}
 
 
 def write_ratings(connection: Connection, changed: Rows) -> None:
@@ -260,6 +305,7 @@ def post(
     connection: Connection,
     picked: Sequence[AccountHour],
     sums: dict[str, list[int]],
+    used: Sequence[int],
     anchor: int,
     reason: str,
     run_id: int,
@@ -269,6 +315,7 @@ def post(
     Args:
         picked: the account-hours, in key order.
         sums: parallel lists ``position`` (into ``picked``), ``rate_id``, ``included``, ``rated``.
+        used: usage before each account-hour in its period (R4).
         anchor: day of the month on which periods start.
         reason: why an adjustment is due.
         run_id: the run.
@@ -279,9 +326,10 @@ def post(
         sql("rate/post"),
         _keys(of)
         | {
-            "rate_ids": sums["rate_id"],
-            "included": sums["included"],
-            "rated": sums["rated"],
+            "used_before": array_literal(used[position] for position in sums["position"]),
+            "rate_ids": array_literal(sums["rate_id"]),
+            "included": array_literal(sums["included"]),
+            "rated": array_literal(sums["rated"]),
             "anchor_day": anchor,
             "reason": reason,
             "run_id": run_id,
@@ -292,7 +340,7 @@ def post(
 
 def _keys(items: Sequence[AccountHour]) -> dict[str, Any]:
     return {
-        "account_keys": [item.account_key for item in items],
-        "hours": [item.hour.index for item in items],
+        "account_keys": array_literal(item.account_key for item in items),
+        "hours": array_literal(item.hour.index for item in items),
         "meter_id": TRAFFIC_METER_ID,
     }

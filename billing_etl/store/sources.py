@@ -1,16 +1,23 @@
 """Sources, nodes, accounts and series: the dimensions that collecting grows."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 
 from billing_etl.errors import MismatchError
 from billing_etl.hours import Hour
 from billing_etl.settings import Source
-from billing_etl.store.database import Connection, one_row, sql, take_lock
+from billing_etl.store.database import (
+    RECENT_HOURS,
+    Connection,
+    array_literal,
+    one_row,
+    sql,
+    take_lock,
+)
 
 TRAFFIC_METER_ID: Final = 1
 
@@ -89,11 +96,25 @@ def node_contexts(connection: Connection, source_key: int, hour: Hour) -> list[N
         {
             "source_key": source_key,
             "hour": hour.index,
+            "from_hour": hour.index - RECENT_HOURS,
             "start_ns": hour.start_ns,
             "end_ns": hour.end_ns,
         },
     )
-    return [NodeContext(*row) for row in rows]
+    contexts = [NodeContext(*row) for row in rows]
+    unclear = [each.node_key for each in contexts if each.prev_ns and not each.has_closing]
+    if not unclear:
+        return contexts
+    older = {
+        int(node_key)
+        for (node_key,) in connection.execute(
+            sql("collect/nodes_with_closing").encode(),
+            {"node_keys": unclear, "hour": hour.index},
+        )
+    }
+    return [
+        replace(each, has_closing=each.has_closing or each.node_key in older) for each in contexts
+    ]
 
 
 def register_nodes(
@@ -161,20 +182,22 @@ def register_series(
     node_keys: dict[tuple[str, str], int],
     names: Sequence[SeriesName],
     opening_balance: Decimal,
-) -> list[int]:
-    """Ids of series, in the order of their names; accounts and series are made where missing."""
-    parameters = {
-        "node_keys": [node_keys[name[0], name[1]] for name in names],
-        "accounts": [name[2] for name in names],
-        "tags": [name[3] for name in names],
+) -> tuple[list[int], list[int]]:
+    """Ids of series and keys of their accounts, in the order of their names; made where missing."""
+    tags = {tag: at for at, tag in enumerate(dict.fromkeys(name[3] for name in names), start=1)}
+    parameters: dict[str, object] = {
+        "node_keys": array_literal(node_keys[name[0], name[1]] for name in names),
+        "accounts": array_literal(name[2] for name in names),
+        "tags": list(tags),
+        "tag_of": array_literal(tags[name[3]] for name in names),
         "meter_id": TRAFFIC_METER_ID,
     }
     ids = _series_ids(connection, parameters)
-    if None in ids:
+    if (None, None) in ids:
         register_accounts(connection, [name[2] for name in names], opening_balance)
         connection.execute(sql("collect/register_series").encode(), parameters)
         ids = _series_ids(connection, parameters)
-    return [int(series_id) for series_id in ids if series_id is not None]
+    return [int(series) for series, _ in ids], [int(account) for _, account in ids]
 
 
 def register_accounts(
@@ -188,15 +211,14 @@ def register_accounts(
     take_lock(
         connection,
         sql("collect/register_accounts"),
-        {"accounts": list(accounts), "opening_balance": opening_balance},
+        {"accounts": array_literal(accounts), "opening_balance": opening_balance},
         who="new accounts",
         waits_for="another run that adds the same accounts",
     )
 
 
-def _series_ids(connection: Connection, parameters: dict[str, object]) -> list[int | None]:
-    rows = connection.execute(sql("collect/series_ids").encode(), parameters)
-    return [row[0] for row in rows]
+def _series_ids(connection: Connection, parameters: dict[str, object]) -> list[tuple[Any, ...]]:
+    return connection.execute(sql("collect/series_ids").encode(), parameters).fetchall()
 
 
 def note_failure(

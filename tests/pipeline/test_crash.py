@@ -128,7 +128,7 @@ def crashing(
 
 
 # The tables in the order in which a run first writes to them; sealing and delivering come last.
-MOMENTS = ("node_instants", "facts", "source_hours", "rates", "ledger_entries", "batches")
+MOMENTS = ("facts", "node_instants", "source_hours", "account_hours", "ledger_entries", "batches")
 
 
 def test_killed_at_several_moments_and_run_again(

@@ -84,16 +84,16 @@ COLLECTING: Final = (
         "C5",
         "after a reset the delta is the difference, which is negative",
         "billing_etl/counters/sums.py",
-        "uplink = samples.uplink - np.where(fell, 0, samples.uplink[previous])",
-        "uplink = samples.uplink - samples.uplink[previous]",
+        "uplink = block.uplink - np.where(fell, 0, prev_uplink)",
+        "uplink = block.uplink - prev_uplink",
         _KNOWN + "test_a_negative_delta_counts_from_zero_and_is_never_a_credit",
     ),
     Break(
         "C5",
         "it takes both counters to fall to make a reset",
         "billing_etl/counters/sums.py",
-        "| (samples.downlink < samples.downlink[previous])",
-        "& (samples.downlink < samples.downlink[previous])",
+        "((block.uplink < prev_uplink) | (block.downlink < prev_downlink))",
+        "((block.uplink < prev_uplink) & (block.downlink < prev_downlink))",
         _RULES + "test_c5_either_counter_falling_is_a_reset_of_both",
     ),
     Break(
@@ -132,8 +132,8 @@ COLLECTING: Final = (
         "C8",
         "bytes go to the first minute of their span, not to the minute they arrived in",
         "billing_etl/counters/sums.py",
-        "fact_minute=minute[starts][has_bytes],",
-        "fact_minute=(minute[starts] - fact_spans + 1)[has_bytes],",
+        "minute=minute[starts][has_bytes],",
+        "minute=(minute[starts] - np.maximum.reduceat(spans, starts) + 1)[has_bytes],",
         "tests/pipeline/test_worked_example.py::test_every_number_of_the_table",
     ),
     Break(
@@ -300,8 +300,8 @@ RATING: Final = (
         "R7",
         "a difference of a closed period posts in that period",
         "sql/queries/rate/post.sql",
-        "billing_core.posting_period_hour(r.hour, %(anchor_day)s)",
-        "billing_core.period_hour(r.hour, %(anchor_day)s)",
+        "billing_core.posting_period_hour(hour, %(anchor_day)s)",
+        "billing_core.period_hour(hour, %(anchor_day)s)",
         _MONEY + "test_r7_after_closing_a_difference_posts_in_the_open_period_and_names_its_hour",
     ),
 )
@@ -380,7 +380,7 @@ DELIVERY: Final = (
     Break(
         "Corrections",
         "the revision of a fact that comes back restarts",
-        "billing_etl/store/collected.py",
+        "billing_etl/store/facts.py",
         'rows["revision"][at] = revision + (not same)',
         'rows["revision"][at] = 1',
         "tests/scenarios/test_corrections.py::"

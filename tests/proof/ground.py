@@ -129,6 +129,9 @@ class Ground:
             of = [self.engine.settings.source(each.source_id) for each in sources]
             summary = collect_hours(self.engine, of, hours)
             assert summary.failures == []
+            self.done["account-hours rated as they were written"] += sum(
+                result.account_hours_rated for result in summary.results
+            )
             return summary
 
         results = run().results

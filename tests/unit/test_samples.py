@@ -338,9 +338,7 @@ def test_blocks_may_be_read_twice() -> None:
 
 
 def test_a_snapshot_of_a_block_that_has_ended_is_refused() -> None:
-    with pytest.raises(
-        ValueError, match="from 1970-01-01T00:01:00Z on, got one of 1970"
-    ):
+    with pytest.raises(ValueError, match="from 1970-01-01T00:01:00Z on, got one of 1970"):
         collected(
             snapshot(0, (A, 1, 1)),
             snapshot(MINUTE_NS, (A, 2, 2)),

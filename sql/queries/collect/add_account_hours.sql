@@ -1,4 +1,4 @@
--- Purpose: adds changes of facts to their account-hours and marks them stale (R4).
+-- Purpose: adds changes of facts to their account-hours and marks them stale (R4); gives their usage then.
 -- Grain: account, meter and hour. Conflict key: (account_key, meter_id, hour). Locks in key order.
 -- Parameters: series_ids[], hours[], quantities[] (signed, parallel).
 insert into billing_core.account_hours as h (account_key, meter_id, hour, quantity)
@@ -9,3 +9,4 @@ group by s.account_key, s.meter_id, w.hour
 order by s.account_key, s.meter_id, w.hour
 on conflict (account_key, meter_id, hour) do update
 set quantity = h.quantity + excluded.quantity, stale = true
+returning h.account_key, h.hour, h.quantity

@@ -1,8 +1,9 @@
--- Purpose: ids of series by name, null where unknown, in the given order. Grain: series.
--- Parameters: node_keys[], accounts[], tags[] (parallel), meter_id.
-select s.series_id
-from unnest(%(node_keys)s::int[], %(accounts)s::uuid[], %(tags)s::text[])
-     with ordinality as w (node_key, account_uuid, inbound_tag, position)
+-- Purpose: ids of series and of their accounts by name, null where unknown, in the given order. Grain: series.
+-- Parameters: node_keys[], accounts[], tag_of[] (parallel; places in tags[]), tags[], meter_id.
+select s.series_id, s.account_key
+from (select node_key, account_uuid, (%(tags)s::text[])[tag_of] as inbound_tag, position
+      from unnest(%(node_keys)s::int[], %(accounts)s::uuid[], %(tag_of)s::int[])
+           with ordinality as u (node_key, account_uuid, tag_of, position)) w
 left join billing_core.accounts a using (account_uuid)
 left join billing_core.series s
     on s.node_key = w.node_key and s.account_key = a.account_key

@@ -1,0 +1,6 @@
+-- Purpose: something that differs whenever the price book does, so that a run sees that it changed under its hands.
+-- Grain: one row. Parameters: meter_id.
+select (select count(*) from billing_core.price_versions where meter_id = %(meter_id)s),
+       (select count(*) from billing_core.plan_members),
+       (select coalesce(md5(string_agg(row (r.*)::text, ',' order by r.source_key, r.from_minute)), '')
+        from billing_core.source_regions r)
