@@ -46,7 +46,7 @@ from billing_etl.store.facts import (
     lock_sealings,
     stored_facts,
 )
-from billing_etl.store.sources import register_nodes, register_series
+from billing_etl.store.sources import RegisteredSeries, register_nodes, register_series
 
 _log = logging.getLogger(__name__)
 _CLOCK_AHEAD_NS: Final = 5 * NS_PER_MINUTE
@@ -130,7 +130,9 @@ class HourWriter:
         # Before accounts and series: every run locks in one order. From this hour on is enough, as
         # look-back is of nodes without a closing before it, so without a fact that could change.
         sealings = lock_sealings(self.connection, self.hour, self.who)
-        series_ids, lookback_ids, account_keys = self._register_series(served, node_keys)
+        series = self._register_series(served, node_keys)
+        own = len(samples.series_keys)
+        series_ids, lookback_ids = series.series_ids[:own], series.series_ids[own:]
         changed = write_lookback(
             self.connection, self.source_key, served.lookback, node_keys, lookback_ids
         )
@@ -156,7 +158,7 @@ class HourWriter:
                 self.hour,
                 prices,
                 samples.series_keys,
-                account_keys,
+                series.account_keys[:own],
             )
         )
         written, to_change = self._insert_facts(
@@ -225,7 +227,7 @@ class HourWriter:
         collected.advance_checkpoint(self.connection, self.source_key, self.hour)
         # At the end: from here on this run holds up whoever rates.
         if rating is not None:
-            rating.confirm()
+            rating.confirm(may_wait=not series.are_new)
         usage_now = usage.write(self.connection, self.who)
         written += sum(change_facts(self.connection, each, sealings) for each in to_change)
         rated = 0 if rating is None else rating.post(usage_now, self.run_id)
@@ -288,21 +290,17 @@ class HourWriter:
 
     def _register_series(
         self, served: ServedHour, node_keys: dict[tuple[str, str], int]
-    ) -> tuple[Int64Array, Int64Array, Int64Array]:
-        """Ids of the hour's series and of the look-back's, and the accounts of the former.
+    ) -> RegisteredSeries:
+        """The hour's series, then the look-back's.
 
         Registered together: two sources that add the same accounts then do so in one order.
         """
-        own = served.samples.series_keys
-        ids, accounts = register_series(
+        return register_series(
             self.connection,
             node_keys,
-            [*own, *served.lookback.series_keys],
+            [*served.samples.series_keys, *served.lookback.series_keys],
             self.engine.settings.initial_balance,
         )
-        every = np.array(ids, dtype=np.int64)
-        account_keys = np.array(accounts[: len(own)], dtype=np.int64)
-        return every[: len(own)], every[len(own) :], account_keys
 
     # --- history, coverage, result ----------------------------------------------------------
 

@@ -176,14 +176,15 @@ class FreshRating:
         included[order] = split_quota(of, quantity[at][order], self._used[of], self._quota[of])
         return included
 
-    def confirm(self) -> None:
+    def confirm(self, *, may_wait: bool) -> None:
         """Leaves to `rate` what changed meanwhile; everything when another run is rating.
 
         Asked before the account-hours are written, so that this transaction takes the locks of
-        ratings and account-hours in the order in which every other one does.
+        ratings and account-hours in the order in which every other one does. One that has made
+        accounts must not wait: whoever rates may be waiting for these.
         """
         if (
-            not ratings.try_lock_rating(self._connection)
+            not ratings.try_lock_rating(self._connection, may_wait=may_wait)
             or ratings.book_mark(self._connection) != self._prices.mark
         ):
             self._is_final[:] = False

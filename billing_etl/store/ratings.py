@@ -79,9 +79,10 @@ def lock_rating(connection: Connection, who: str = "ratings and ledger") -> None
     )
 
 
-def try_lock_rating(connection: Connection) -> bool:
-    """Makes this transaction the one rating writer (R4), unless another stays it for a while."""
-    (taken,) = one_row(connection, sql("rate/try_lock"), {"wait": SHORT_RATING_WAIT})
+def try_lock_rating(connection: Connection, *, may_wait: bool) -> bool:
+    """Makes this transaction the one rating writer (R4), unless another is, or stays it a while."""
+    wait = SHORT_RATING_WAIT if may_wait else None
+    (taken,) = one_row(connection, sql("rate/try_lock"), {"wait": wait})
     return bool(taken)
 
 

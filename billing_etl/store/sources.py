@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+import numpy as np
 import psycopg
 
 from billing_etl.errors import MismatchError
 from billing_etl.hours import Hour
+from billing_etl.records import Int64Array
 from billing_etl.settings import Source
 from billing_etl.store.database import (
     RECENT_HOURS,
@@ -36,6 +38,14 @@ class NodeContext:
     first_nonempty_ns: int
     prev_ns: int
     seen_later: bool
+
+
+class RegisteredSeries(NamedTuple):
+    """Series and their accounts, parallel; ``are_new``: some of them were made just now."""
+
+    series_ids: Int64Array
+    account_keys: Int64Array
+    are_new: bool
 
 
 def lock_source(connection: Connection, source_id: str, hour: Hour | None = None) -> None:
@@ -182,7 +192,7 @@ def register_series(
     node_keys: dict[tuple[str, str], int],
     names: Sequence[SeriesName],
     opening_balance: Decimal,
-) -> tuple[list[int], list[int]]:
+) -> RegisteredSeries:
     """Ids of series and keys of their accounts, in the order of their names; made where missing."""
     tags = {tag: at for at, tag in enumerate(dict.fromkeys(name[3] for name in names), start=1)}
     parameters: dict[str, object] = {
@@ -193,11 +203,16 @@ def register_series(
         "meter_id": TRAFFIC_METER_ID,
     }
     ids = _series_ids(connection, parameters)
-    if (None, None) in ids:
+    are_new = (None, None) in ids
+    if are_new:
         register_accounts(connection, [name[2] for name in names], opening_balance)
         connection.execute(sql("collect/register_series").encode(), parameters)
         ids = _series_ids(connection, parameters)
-    return [int(series) for series, _ in ids], [int(account) for _, account in ids]
+    return RegisteredSeries(
+        np.array([series for series, _ in ids], dtype=np.int64),
+        np.array([account for _, account in ids], dtype=np.int64),
+        are_new,
+    )
 
 
 def register_accounts(

@@ -171,11 +171,11 @@ def test_what_changes_while_the_hour_is_written(
     confirm = rate_fresh.FreshRating.confirm
     happened: list[str] = []
 
-    def later(rating: rate_fresh.FreshRating) -> None:
+    def later(rating: rate_fresh.FreshRating, *, may_wait: bool) -> None:
         if not happened:
             happened.append("once")
             happens(case)
-        confirm(rating)
+        confirm(rating, may_wait=may_wait)
 
     monkeypatch.setattr(rate_fresh.FreshRating, "confirm", later)
 
@@ -198,6 +198,22 @@ def test_a_run_that_rates_for_long_holds_up_no_collection(
 
     assert (result.outcome, result.account_hours_rated) == ("collected", 0)
     assert not rated(case)["12"]
+    case.rate()
+    case.assert_settled()
+
+
+def test_a_run_that_made_accounts_does_not_wait_for_the_one_that_rates(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be these accounts that the other run waits for: neither would ever go on."""
+    monkeypatch.setattr(ratings, "SHORT_RATING_WAIT", "1h")
+    begun(case)
+    case.serve(ELEVEN + TWELVE + [seen("12:59:33", A=100, B=5)])
+    with psycopg.connect(case.line.database_url) as rater:
+        rater.execute(RATING)
+        (result,) = case.collect("12").results
+
+    assert (result.outcome, result.account_hours_rated) == ("collected", 0)
     case.rate()
     case.assert_settled()
 
