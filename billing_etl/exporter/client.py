@@ -36,7 +36,7 @@ from billing_etl.exporter.contract import (
     decode_page,
     without_emails,
 )
-from billing_etl.exporter.pagination import Paginator, Question
+from billing_etl.exporter.pagination import Paginator, Question, fitting_limit
 from billing_etl.hours import NS_PER_SECOND, format_instant_ns
 from billing_etl.records import Snapshot
 from billing_etl.settings import Source
@@ -137,17 +137,25 @@ class ExporterClient:
     def close(self) -> None:
         self._http.close()
 
-    def snapshots(self, since_ns: int, until_ns: int) -> Iterator[Snapshot]:
+    def snapshots(
+        self, since_ns: int, until_ns: int, *, expected_samples: int = 0
+    ) -> Iterator[Snapshot]:
         """The snapshots in ``[since_ns, until_ns)``, in time order, read page by page.
 
         ``report`` is that of this window from the first snapshot on.
+
+        Args:
+            since_ns, until_ns: the window.
+            expected_samples: samples of a snapshot, where that is known: of large snapshots the
+                first page asks for no more than fit into one of the usual size, too.
 
         Raises:
             RetryableError: the exporter could not be reached, was overloaded, or cut an answer
                 off, also after several attempts.
             TerminalError: it refused, or answered with something else than the contract's pages.
         """
-        return self._pages(since_ns, until_ns, self.source.page_size)
+        first_limit = min(self.source.page_size, fitting_limit(expected_samples))
+        return self._pages(since_ns, until_ns, first_limit)
 
     def first_snapshots(self, since_ns: int, limit: int) -> list[Snapshot]:
         """The first ``limit`` snapshots from ``since_ns`` on (inclusive), up to the present.

@@ -18,6 +18,7 @@ from billing_etl.records import Snapshot
 MAX_LIMIT: Final = 1000  # the lower cap of the two exporters; more is silently cut or refused
 TARGET_PAGE_BYTES: Final = 16 * 1024 * 1024
 MAX_PAGES: Final = 10_000
+_SAMPLE_BYTES: Final = 180  # of JSON, with a short email
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,11 @@ class Paginator:
         # Doubling at most: the first snapshots may be small and the next ones large.
         fitting = TARGET_PAGE_BYTES * len(served) // max(page_bytes, 1)
         self.limit = max(self._fewest, min(fitting, 2 * self.limit, self._most))
+
+
+def fitting_limit(samples: int) -> int:
+    """How many snapshots of so many samples make a page of the target size; two at least."""
+    return max(2, TARGET_PAGE_BYTES // max(1, samples * _SAMPLE_BYTES))
 
 
 def _second(instant_ns: int) -> int:

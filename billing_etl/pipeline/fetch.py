@@ -51,29 +51,31 @@ def fetch_hour(source: Source, hour: Hour, contexts: list[NodeContext]) -> Serve
         BillingError: the exporter could not be read; nothing of the answer is kept.
     """
     with ExporterClient(source) as client:
-        samples = _collect(source, hour, client.snapshots(hour.start_ns, hour.end_ns))
+        expected = max((c.prev_samples for c in contexts), default=0)
+        served = client.snapshots(hour.start_ns, hour.end_ns, expected_samples=expected)
+        samples = _collect(source, hour, served)
         clock_ns = client.report.date_ns or time.time_ns()
         lookback = _lookback(client, source, hour, samples, contexts)
-        expected = _expected_nodes(samples, hour, contexts)
+        nodes = _expected_nodes(samples, hour, contexts)
         seen_later = {(c.env, c.node_id) for c in contexts if c.seen_later}
         last_interval_ns = hour.end_ns - source.interval_seconds * 1_000_000_000
         unsettled = {
             node
-            for node in expected
+            for node in nodes
             if not any(ns >= last_interval_ns for ns in _instants(samples, node))
         }
         served_later: set[tuple[str, str]] = set()
         if clock_ns >= hour.end_ns:
             missing = unsettled - seen_later
-            if missing or not expected:
+            if missing or not nodes:
                 served_later = _served_later(client, source, hour, missing)
-        oldest_ns = _oldest_served(client, source, hour, samples, lookback, expected)
+        oldest_ns = _oldest_served(client, source, hour, samples, lookback, nodes)
     return ServedHour(
         samples,
         lookback,
         clock_ns,
         oldest_ns,
-        expected,
+        nodes,
         seen_later | served_later,
         bool(served_later),
     )

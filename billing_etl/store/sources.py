@@ -38,6 +38,7 @@ class NodeContext:
     first_nonempty_ns: int
     prev_ns: int
     seen_later: bool
+    prev_samples: int
 
 
 class RegisteredSeries(NamedTuple):

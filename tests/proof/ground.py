@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 from oracle.money import period_start
-from oracle.terms import HOUR_NS, MINUTE_NS, Series
+from oracle.terms import HOUR_NS, MINUTE_NS, Result, Series
 from oracle.worlds import random_version
 from pipeline.world_harness import (
     JUDGED_FINDINGS,
@@ -47,6 +47,7 @@ class Ground:
 
     Attributes:
         done: what was done and compared, counted.
+        audited: the oracle's answer to the world as the step's last collection left it.
         repeat: the last thing done, as a call that may be made again; None: nothing like that.
     """
 
@@ -59,7 +60,9 @@ class Ground:
             psycopg.connect(self.engine.database_url, autocommit=True)
         )
         self.consumer = Consumer(site.objects.client(), site.bucket, self.engine.settings.s3_prefix)
+        self.audited: Result | None = None
         self.repeat: Callable[[], object] | None = None
+        self.has_served_changed = False
         self.is_rated = True  # everything; as long as there is nothing
         self.is_exported = True  # everything that could be
         ensure_price(self.engine)  # the environment's price is the first there is
@@ -152,7 +155,8 @@ class Ground:
             for each in sources
             if hours[-1].index in each.accepted
         }
-        assert_states(self.model.audited(), Found(self.connection), last)
+        self.audited = self.model.audited()
+        assert_states(self.audited, Found(self.connection), last)
         self.done["states of hours equal to the oracle"] += len(last)
 
     def collect_and_rate_side_by_side(self, hours: list[Hour]) -> None:
@@ -355,19 +359,23 @@ class Ground:
 
     def check(self) -> None:
         """After a step: the invariants, and what the oracle computes from what was seen."""
+        audited, self.audited = self.audited, None
         now = fingerprints(self.connection)
         changed = {name for name in now if now[name] != self.before[name]}
         self.before = now
         if changed & STATE:
             self.done["steps that changed the database"] += 1
+        if changed & STATE or self.has_served_changed:
+            self.done["steps that changed state"] += 1
+        self.has_served_changed = False
         if changed:
             broken = broken_invariants(self.connection)
             assert not broken, "\n".join(broken)
             self.done["invariants checked"] += len(INVARIANTS)
-            self._equals_the_oracle()
+            self._equals_the_oracle(audited)
 
-    def _equals_the_oracle(self) -> None:
-        result, found = self.model.audited(), Found(self.connection)
+    def _equals_the_oracle(self, audited: Result | None) -> None:
+        result, found = audited or self.model.audited(), Found(self.connection)
         assert_counted(result, found)
         assert_covered(result, found)
         assert_findings(result, found, JUDGED_FINDINGS | {"conflicting_samples"})

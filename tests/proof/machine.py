@@ -204,5 +204,8 @@ class Billing(RuleBasedStateMachine):
             self._served(source.forget_oldest(minutes * MINUTE_NS) > 0)
 
     def _served(self, changed: bool) -> None:
+        """Notes that an exporter serves something else now, if it does."""
+        assert self.ground is not None
         if changed:
+            self.ground.has_served_changed = True
             self.done["changes of what is served"] += 1

@@ -32,7 +32,7 @@ from proof.machine import STEPS
 ROOT: Final = Path(__file__).parents[2]
 WORLDS_PER_PART: Final = 10
 KILLS_PER_PART: Final = 70
-CHANGED: Final = "steps that changed the database"
+CHANGED: Final = "steps that changed state"
 _console = Console(width=100)
 
 
@@ -147,7 +147,7 @@ class Proof:
         worlds, at_the_end = self.done["worlds"], self.done["worlds equal to the oracle at the end"]
         missing = []
         if self.done[CHANGED] < self.steps:
-            missing.append(f"{self.done[CHANGED]} of {self.steps} steps that changed the database")
+            missing.append(f"{self.done[CHANGED]} of {self.steps} {CHANGED}")
         if worlds != at_the_end:
             missing.append(f"{at_the_end} of {worlds} worlds were compared at the end")
         if self.kinds.total() < self.kills:

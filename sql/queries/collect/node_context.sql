@@ -15,7 +15,10 @@ select n.node_key, n.env, n.node_id,
                  where i.node_key = n.node_key and i.instant_ns < %(start_ns)s
                  order by i.instant_ns desc limit 1), 0) as prev_ns,
        exists (select from billing_core.node_instants i
-               where i.node_key = n.node_key and i.instant_ns >= %(end_ns)s) as seen_later
+               where i.node_key = n.node_key and i.instant_ns >= %(end_ns)s) as seen_later,
+       coalesce((select i.samples from billing_core.node_instants i
+                 where i.node_key = n.node_key and i.instant_ns < %(start_ns)s
+                 order by i.instant_ns desc limit 1), 0) as prev_samples
 from billing_core.nodes n
 where n.source_key = %(source_key)s
 order by n.node_key
