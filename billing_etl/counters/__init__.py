@@ -8,8 +8,15 @@ from billing_etl.counters.first_deltas import (
     judge_first_deltas,
 )
 from billing_etl.counters.policy import CounterPolicy
-from billing_etl.counters.samples import HourSamples, SampleCollector, served_hour_digest
-from billing_etl.counters.sums import HourDeltas, MinuteFacts
+from billing_etl.counters.samples import (
+    HourSamples,
+    OnBlock,
+    SampleBlock,
+    SampleCollector,
+    SeriesKey,
+    served_hour_digest,
+)
+from billing_etl.counters.sums import HourDeltas, LastSamples, MinuteFacts
 
 __all__ = [
     "CounterPolicy",
@@ -19,9 +26,13 @@ __all__ = [
     "FirstSamples",
     "HourDeltas",
     "HourSamples",
+    "LastSamples",
     "MinuteFacts",
     "NodeCoverage",
+    "OnBlock",
+    "SampleBlock",
     "SampleCollector",
+    "SeriesKey",
     "cover_hour",
     "judge_first_deltas",
     "served_hour_digest",

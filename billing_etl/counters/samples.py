@@ -2,10 +2,10 @@
 
 import hashlib
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -13,8 +13,8 @@ from billing_etl.hours import NS_PER_MINUTE, format_instant_ns
 from billing_etl.records import BadSample, BoolArray, Int64Array, Snapshot
 
 HASH_BYTES: Final = 16
-# About 10 MB: whole typical hours; larger ones are worked through block by block.
-BLOCK_SAMPLES: Final = 300_000
+# Large enough for work on whole columns; small enough that writing begins early and little is held.
+BLOCK_SAMPLES = 50_000
 _NO_MINUTE: Final = 2**31 - 1
 
 
@@ -68,6 +68,23 @@ class SampleBlock:
     def first_positions(self) -> Int64Array:
         """Position of the first sample of each series present, in series order."""
         return np.flatnonzero(_starts(self.series))
+
+    def recoded(self, codes: Int64Array) -> "SampleBlock":
+        """The samples of series that have another code, under that one; -1: left out."""
+        series = codes[self.series]
+        at = slice(None) if (series >= 0).all() else np.flatnonzero(series >= 0)
+        return SampleBlock(
+            series=series[at],
+            snapshot=self.snapshot[at],
+            instant_ns=self.instant_ns[at],
+            uplink=self.uplink[at],
+            downlink=self.downlink[at],
+            from_minute=self.from_minute,
+            until_minute=self.until_minute,
+        )
+
+
+OnBlock: TypeAlias = Callable[[SampleBlock, Sequence[SeriesKey]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,12 +290,17 @@ class SampleCollector:
     """Takes snapshots and gives their ``HourSamples``.
 
     Args:
-        block_samples: a block ends with the minute in which it got as many. Snapshots may come in
+        block_samples: a block ends with the minute in which it got as many, usually
+            ``BLOCK_SAMPLES``. Snapshots may come in
             any order within a block; never before one that has ended.
+        on_block: gets each block as it ends, with the names of the series that are new in it; its
+            ``snapshot`` counts snapshots in the order of their arrival.
     """
 
-    def __init__(self, block_samples: int = BLOCK_SAMPLES) -> None:
-        self._block_samples = block_samples
+    def __init__(self, block_samples: int | None = None, on_block: OnBlock | None = None) -> None:
+        self._block_samples = BLOCK_SAMPLES if block_samples is None else block_samples
+        self._on_block = on_block
+        self._told_series = 0
         self._nodes: dict[NodeKey, int] = {}
         self._series: dict[SeriesKey, int] = {}
         self._series_node: list[int] = []
@@ -385,6 +407,13 @@ class SampleCollector:
         self._hash_snapshots(block)
         self._store.append(block)
         self._from_minute = until_minute
+        if self._on_block is not None:
+            new_series = list(islice(self._series, self._told_series, None))
+            self._told_series = len(self._series)
+            ended = SampleBlock(
+                series, snapshot, instant_ns, uplink, downlink, block.from_minute, until_minute
+            )
+            self._on_block(ended, new_series)
 
     def _hash_snapshots(self, block: _Block) -> None:
         """Per snapshot a hash over its samples in an order of their own, and its bad samples."""

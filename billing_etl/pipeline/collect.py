@@ -8,11 +8,13 @@ from typing import Any
 
 from billing_etl.errors import BillingError
 from billing_etl.hours import Hour, HourRange
+from billing_etl.pipeline.early_facts import EarlyHour, GivenUpError, writing_early
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.fetch import fetch_hour
 from billing_etl.pipeline.hour_writer import CollectResult, HourWriter
 from billing_etl.settings import Source
 from billing_etl.store import collected
+from billing_etl.store.database import Connection
 from billing_etl.store.prices import follow_region_setting
 from billing_etl.store.sources import (
     lock_source,
@@ -98,19 +100,43 @@ def collect_hour(
             follow_region_setting(connection, source)
             connection.commit()  # the rating lock goes before locks of the hour are taken
             prepare_hour(connection, hour, source.lookback_minutes)
-            contexts = node_contexts(connection, source_key, hour)
-            connection.commit()
-            served = fetch_hour(source, hour, contexts)
-            writer = HourWriter(connection, engine, source, source_key, hour, run_id)
-            prices = writer.prices(served)
-            connection.commit()
-            return writer.write(served, prices)
+            return _read_and_write(connection, engine, source, source_key, hour, run_id)
     except BillingError as caught:
         error = _naming(caught, source, hour)
         # The error itself matters more than noting it: the database may be what failed.
         with suppress(BillingError), engine.connect() as connection:
             note_failure(connection, source.source_id, hour, run_id, str(error))
         raise error from caught
+
+
+def _read_and_write(
+    connection: Connection,
+    engine: Engine,
+    source: Source,
+    source_key: int,
+    hour: Hour,
+    run_id: int,
+) -> CollectResult:
+    """Reads the hour; what can be is written meanwhile, and the rest in the same transaction."""
+    contexts = node_contexts(connection, source_key, hour)
+    is_known = collected.is_known(connection, source_key, hour)
+    connection.commit()
+    writer = HourWriter(connection, engine, source, source_key, hour, run_id)
+    of = EarlyHour(
+        engine, source.source_id, source_key, hour, contexts, source.interval_seconds, is_known
+    )
+    with writing_early(connection, of) as writing:
+        served = fetch_hour(source, hour, contexts, writing.take if writing else None)
+        early = writing.finish() if writing else None
+    if early is not None:
+        try:
+            return writer.write(served, None, early)
+        except GivenUpError as error:
+            _log.warning("source %s: %s; written again as a whole", source.source_id, error)
+            connection.rollback()
+    prices = writer.prices(served)
+    connection.commit()
+    return writer.write(served, prices)
 
 
 def _naming(error: BillingError, source: Source, hour: Hour) -> BillingError:

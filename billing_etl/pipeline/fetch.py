@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from billing_etl.counters import HourSamples, SampleCollector
+from billing_etl.counters import HourSamples, OnBlock, SampleCollector
 from billing_etl.counters.coverage import missing_slots
 from billing_etl.errors import MismatchError
 from billing_etl.exporter import ExporterClient
@@ -43,8 +43,15 @@ class ServedHour:
     served_later: bool
 
 
-def fetch_hour(source: Source, hour: Hour, contexts: list[NodeContext]) -> ServedHour:
+def fetch_hour(
+    source: Source, hour: Hour, contexts: list[NodeContext], on_block: OnBlock | None = None
+) -> ServedHour:
     """Reads an hour from its exporter.
+
+    Args:
+        source, hour: which one.
+        contexts: what is stored of its nodes.
+        on_block: gets the blocks of the hour's samples while the next ones are read.
 
     Raises:
         MismatchError: a snapshot is of another node or environment than expected (C2).
@@ -53,7 +60,7 @@ def fetch_hour(source: Source, hour: Hour, contexts: list[NodeContext]) -> Serve
     with ExporterClient(source) as client:
         expected = max((c.prev_samples for c in contexts), default=0)
         served = client.snapshots(hour.start_ns, hour.end_ns, expected_samples=expected)
-        samples = _collect(source, hour, served)
+        samples = _collect(source, hour, served, on_block)
         clock_ns = client.report.date_ns or time.time_ns()
         lookback = _lookback(client, source, hour, samples, contexts)
         nodes = _expected_nodes(samples, hour, contexts)
@@ -81,8 +88,10 @@ def fetch_hour(source: Source, hour: Hour, contexts: list[NodeContext]) -> Serve
     )
 
 
-def _collect(source: Source, hour: Hour, snapshots: Iterable[Snapshot]) -> HourSamples:
-    collector = SampleCollector()
+def _collect(
+    source: Source, hour: Hour, snapshots: Iterable[Snapshot], on_block: OnBlock | None
+) -> HourSamples:
+    collector = SampleCollector(on_block=on_block)
     for snapshot in snapshots:
         for name, expected, got in (
             ("node", source.expected_node_id, snapshot.node_id),

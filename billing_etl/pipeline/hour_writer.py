@@ -17,6 +17,7 @@ from billing_etl.counters import (
     judge_first_deltas,
 )
 from billing_etl.hours import NS_PER_MINUTE, Hour, format_instant_ns
+from billing_etl.pipeline.early_facts import EarlyFacts, GivenUpError
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.fetch import ServedHour
 from billing_etl.pipeline.first_sight import FirstContext, first_context
@@ -117,13 +118,26 @@ class HourWriter:
             served.samples.series_keys,
         )
 
-    def write(self, served: ServedHour, prices: HourPrices | None = None) -> CollectResult:
-        """Writes everything, or, of an hour partly forgotten, only the finding (C13)."""
+    def write(
+        self, served: ServedHour, prices: HourPrices | None, early: EarlyFacts | None = None
+    ) -> CollectResult:
+        """Writes everything, or, of an hour partly forgotten, only the finding (C13).
+
+        Args:
+            served: the hour.
+            prices: what it is rated with; None: not here.
+            early: what this transaction has written already.
+
+        Raises:
+            GivenUpError: what was written early is not to be written; nothing may be committed.
+        """
         samples = served.samples
         node_keys = self._register_nodes(served)
         instants = instant_rows(samples, node_keys, provisional=False)
         stored_instants = self._stored("instants", collected.INSTANT)
         forgotten = forgotten_instants(stored_instants, instants)
+        if len(forgotten) and early:
+            raise GivenUpError(f"{self.who}: the exporter has forgotten snapshots of look-back")
         if len(forgotten):
             return self._refuse_shrunk(served, stored_instants, instants, forgotten)
 
@@ -148,21 +162,16 @@ class HourWriter:
         first = judge_first_deltas(context.samples, self.policy)
         deltas = HourDeltas(samples, first, context.snapshot_prev_ns, self.policy)
         usage = UsageChanges()
-        rating = (
-            prices
-            if prices is None
-            else FreshRating(
-                self.connection,
-                self.engine,
-                self.source_key,
-                self.hour,
-                prices,
-                samples.series_keys,
-                series.account_keys[:own],
-            )
-        )
+        rating = early.rating if early else self._rating(prices, samples, series)
         written, to_change = self._insert_facts(
-            samples, series_ids, deltas, sealings, usage, rating, is_known=len(stored_instants) > 0
+            samples,
+            series_ids,
+            deltas,
+            sealings,
+            usage,
+            None if early else rating,
+            early,
+            is_known=len(stored_instants) > 0,
         )
         instants["compared"], instants["fell"] = deltas.compared, deltas.fell
         instants["quantity"] = deltas.quantity
@@ -225,6 +234,8 @@ class HourWriter:
         for hour in sorted(changed):
             collected.expect_nodes_later(self.connection, self.source_key, hour, self.run_id)
         collected.advance_checkpoint(self.connection, self.source_key, self.hour)
+        if coverage.state == "partial":
+            rating = None  # more will come, and with it another rating
         # At the end: from here on this run holds up whoever rates.
         if rating is not None:
             rating.confirm(may_wait=not series.are_new)
@@ -244,16 +255,19 @@ class HourWriter:
         sealings: dict[int, int],
         usage: UsageChanges,
         rating: FreshRating | None,
+        early: EarlyFacts | None,
         *,
         is_known: bool,
     ) -> tuple[int, list[Difference]]:
-        """Writes the facts that are not stored yet, block by block.
+        """Writes the facts that are not stored yet, block by block, but those written early.
 
         Returns:
             Their number, and what stored facts are to be changed once their account-hours are
             locked.
         """
         written, to_change = 0, []
+        is_early = early.wrote(len(samples.series_keys)) if early else None
+        early_rows = early_quantity = 0
         for block in samples.blocks():
             stored = empty_rows(FACT)
             if is_known:
@@ -265,6 +279,11 @@ class HourWriter:
                     block.until_minute,
                 )
             facts = deltas.facts_of(block)
+            if is_early is not None:
+                of_early = facts.at(is_early[facts.series])
+                early_rows += len(of_early.series)
+                early_quantity += of_early.total
+                facts = facts.at(~is_early[facts.series])
             rows = fact_rows(series_ids, facts)
             if rating is not None:
                 rows["included_quantity"], rows["rate_id"] = rating.of(facts)
@@ -273,7 +292,25 @@ class HourWriter:
             written += insert_facts(self.connection, difference.inserted, sealings)
             if len(difference.updated) or len(difference.deleted):
                 to_change.append(difference)
-        return written, to_change
+        if early:
+            early.check(sealings, early_rows, early_quantity)
+            usage.add_all(early.usage)
+        return written + early_rows, to_change
+
+    def _rating(
+        self, prices: HourPrices | None, samples: HourSamples, series: RegisteredSeries
+    ) -> FreshRating | None:
+        if prices is None:
+            return None
+        return FreshRating(
+            self.connection,
+            self.engine,
+            self.source_key,
+            self.hour,
+            prices,
+            samples.series_keys,
+            series.account_keys[: len(samples.series_keys)],
+        )
 
     # --- rows -------------------------------------------------------------------------------
 

@@ -74,6 +74,15 @@ def lock_sealings(connection: Connection, hour: Hour, who: str) -> dict[int, int
     return {int(index): int(sealings) for index, sealings in rows}
 
 
+def sealings_from(connection: Connection, hour: Hour) -> dict[int, int]:
+    """Sealings made per hour from this one on, as they are now."""
+    rows = connection.execute(
+        "select hour, sealings from billing_core.deliveries where hour >= %s and meter_id = %s",
+        (hour.index, TRAFFIC_METER_ID),
+    )
+    return {int(index): int(sealings) for index, sealings in rows}
+
+
 def fact_difference(stored_facts: Rows, new_facts: Rows) -> Difference:
     """How measured values differ; rating and delivery columns are not compared."""
     return Difference(stored_facts, new_facts, _FACT_KEY, _MEASURED)
@@ -84,6 +93,14 @@ class UsageChanges:
 
     def __init__(self) -> None:
         self._parts: list[tuple[Any, Any, Any]] = []
+
+    def add_new(self, rows: Rows) -> None:
+        """Takes new facts, sorted by series and minute."""
+        self._add(rows, 1)
+
+    def add_all(self, other: "UsageChanges") -> None:
+        """Takes what another has gathered."""
+        self._parts += other._parts
 
     def add(self, difference: Difference) -> None:
         """Takes what a difference of facts does to usage."""

@@ -216,6 +216,34 @@ def register_series(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class KnownSeries:
+    """Series with their newest closing before an hour, in the order of their ids; parallel."""
+
+    names: list[SeriesName]
+    series_ids: Int64Array
+    account_keys: Int64Array
+    last_ns: Int64Array
+    last_uplink: Int64Array
+    last_downlink: Int64Array
+
+
+def known_series(connection: Connection, nodes: Sequence[NodeContext], hour: Hour) -> KnownSeries:
+    """The series of nodes that were seen not long before an hour (C4)."""
+    of = {node.node_key: (node.env, node.node_id) for node in nodes}
+    rows = connection.execute(
+        sql("collect/known_series").encode(),
+        {
+            "node_keys": list(of),
+            "hour": hour.index,
+            "from_hour": hour.index - RECENT_HOURS,
+            "meter_id": TRAFFIC_METER_ID,
+        },
+    ).fetchall()
+    numbers = np.array([(row[0], row[1], *row[5:]) for row in rows], dtype=np.int64).reshape(-1, 5)
+    return KnownSeries([(*of[row[2]], row[3], row[4]) for row in rows], *numbers.T.copy())
+
+
 def register_accounts(
     connection: Connection, accounts: Sequence[str], opening_balance: Decimal
 ) -> None:

@@ -1,0 +1,160 @@
+"""Facts that are written while the hour is still being read.
+
+Of most series it is known what stands before the hour, so their facts can be computed block by
+block, and the database can store one block while the next is read. This only begins the
+transaction that `HourWriter` ends: it writes what is left, or gives up what was begun.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from billing_etl.counters import LastSamples, MinuteFacts, SampleBlock, SeriesKey
+from billing_etl.hours import Hour
+from billing_etl.pipeline.engine import Engine
+from billing_etl.pipeline.hour_rows import fact_rows
+from billing_etl.pipeline.rate_fresh import FreshRating, HourPrices
+from billing_etl.records import BoolArray
+from billing_etl.store.database import Connection
+from billing_etl.store.facts import UsageChanges, insert_facts, sealings_from
+from billing_etl.store.sources import NodeContext, known_series
+
+# Smaller hours are read at once: nothing could be written meanwhile.
+LEAST_SAMPLES = 100_000
+_BLOCKS_WAITING: Final = 2
+
+
+class GivenUpError(Exception):
+    """What was written early is not what is to be written; nothing of it may stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyHour:
+    """Which hour: what `HourWriter` knows of it, too."""
+
+    engine: Engine
+    source_id: str
+    source_key: int
+    hour: Hour
+    contexts: Sequence[NodeContext]
+    interval_seconds: int
+    is_known: bool
+
+    @property
+    def expected_samples(self) -> int:
+        """Samples of an hour like the one before."""
+        snapshots = 3600 // self.interval_seconds
+        return sum(node.prev_samples for node in self.contexts) * snapshots
+
+
+class EarlyFacts:
+    """Writes the facts of known series of an hour that was not collected before.
+
+    Everything runs in the thread that ``writing_early`` makes, until the hour is read.
+
+    Attributes:
+        usage: what the facts add to account-hours.
+        rating: how they were rated; None: not at all.
+        rows, quantity: what was written; see ``MinuteFacts.total``.
+    """
+
+    def __init__(self, connection: Connection, of: EarlyHour) -> None:
+        self._connection, self._hour = connection, of.hour
+        nodes = [node for node in of.contexts if node.has_closing]
+        known = known_series(connection, nodes, of.hour)
+        names = [SeriesKey(*name) for name in known.names]
+        prices = HourPrices.read(connection, of.engine, of.source_id, of.hour, names)
+        connection.commit()  # nobody who rates may wait for this transaction to know a rate
+        self._sealings = sealings_from(connection, of.hour)
+        self._series_ids = known.series_ids
+        self._names = names
+        # Of a series by its name, and by the code that the hour's samples give it; -1: not known.
+        self._code_of = {name: code for code, name in enumerate(names)}
+        self._codes = np.zeros(0, dtype=np.int64)
+        self._last = LastSamples(known.last_ns, known.last_uplink, known.last_downlink)
+        self.usage = UsageChanges()
+        self.rating: FreshRating | None = None
+        if prices is not None:
+            self.rating = FreshRating(
+                connection, of.engine, of.source_key, of.hour, prices, names, known.account_keys
+            )
+        self.rows = 0
+        self.quantity = 0
+
+    def take(self, block: SampleBlock, new_series: Sequence[SeriesKey]) -> None:
+        """Writes the facts of a block's known series."""
+        added = [self._code_of.get(name, -1) for name in new_series]
+        self._codes = np.concatenate([self._codes, np.array(added, dtype=np.int64)])
+        known = block.recoded(self._codes)
+        self._write(self._last.deltas(known).facts(lambda code: str(self._names[code])))
+
+    def _write(self, facts: MinuteFacts) -> None:
+        rows = fact_rows(self._series_ids, facts)
+        if self.rating is not None:
+            rows["included_quantity"], rows["rate_id"] = self.rating.of(facts)
+        self.usage.add_new(rows)
+        self.rows += insert_facts(self._connection, rows, self._sealings)
+        self.quantity += facts.total
+
+    def wrote(self, series: int) -> BoolArray:
+        """Whether its facts are written, per series of the hour's samples."""
+        result: BoolArray = np.zeros(series, dtype=np.bool_)
+        result[: len(self._codes)] = self._codes >= 0
+        return result
+
+    def check(self, sealings: dict[int, int], rows: int, quantity: int) -> None:
+        """Compares with what is to be written, once the whole hour is known and locked.
+
+        Raises:
+            GivenUpError: it is something else, or the hour was sealed meanwhile.
+        """
+        hour = self._hour.index
+        if sealings.get(hour, 0) != self._sealings.get(hour, 0):
+            raise GivenUpError(f"hour {self._hour} was sealed meanwhile")
+        if (rows, quantity) != (self.rows, self.quantity):
+            raise GivenUpError(
+                f"hour {self._hour}: expected {rows} facts of {quantity} bytes, "
+                f"got {self.rows} of {self.quantity}"
+            )
+
+
+class Writing:
+    """Hands blocks to the thread that writes them, a few at a time."""
+
+    def __init__(self, pool: ThreadPoolExecutor, connection: Connection, of: EarlyHour) -> None:
+        self._pool = pool
+        self._facts = pool.submit(EarlyFacts, connection, of)
+        self._waiting: deque[Future[None]] = deque()
+
+    def take(self, block: SampleBlock, new_series: Sequence[SeriesKey]) -> None:
+        """Gets a block written, after those before it."""
+        if len(self._waiting) >= _BLOCKS_WAITING:
+            self._waiting.popleft().result()
+        self._waiting.append(self._pool.submit(self._write, block, new_series))
+
+    def _write(self, block: SampleBlock, new_series: Sequence[SeriesKey]) -> None:
+        self._facts.result().take(block, new_series)
+
+    def finish(self) -> EarlyFacts:
+        """Waits until everything is written; from then on the connection is the caller's again."""
+        while self._waiting:
+            self._waiting.popleft().result()
+        return self._facts.result()
+
+
+@contextmanager
+def writing_early(connection: Connection, of: EarlyHour) -> Iterator[Writing | None]:
+    """Writes facts on a connection within the block; None where there is nothing to gain.
+
+    An hour that was collected before is compared as a whole, and a small one is read at once.
+    """
+    if of.is_known or of.expected_samples < LEAST_SAMPLES:
+        yield None
+        return
+    with ThreadPoolExecutor(1, "early-facts") as pool:
+        yield Writing(pool, connection, of)
