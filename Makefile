@@ -47,8 +47,9 @@ break: install ## breaks each rule once, in a copy: which test notices? RULE=C5,
 	PYTHONPATH=tests $(BIN)/python -m proof.break_rules $(if $(RULE),--rule $(RULE)) \
 		$(if $(filter-out 0,$(WALK)),--by-walk)
 
-bench: install ## samples per second from HTTP to rated facts, and peak memory
-	$(BIN)/python -m benchmarks.collect_hour
+bench: install ## the table of speed, memory and storage goals; QUICK=1 ROWS=hour,memory COMPARE=FILE NAME=x
+	$(BIN)/python -m benchmarks $(if $(filter-out 0,$(QUICK)),--quick) $(if $(ROWS),--rows $(ROWS)) \
+		$(if $(COMPARE),--compare $(COMPARE)) $(if $(NAME),--name $(NAME))
 
 # pip 23.2 (of Python 3.11.7) wants what is required with and without extras pinned in both forms.
 lock: install ## compiles requirements.in into requirements.txt

@@ -1,0 +1,1 @@
+"""``make bench``: how fast, how small and how flat, measured on the embedded services."""

@@ -144,9 +144,7 @@ class PriceBook:
                 "got none; publish one with `billing-etl price publish FILE`"
             )
         version = versions[0]
-        region = self._default_region
-        if source_id in self._regions:
-            region = str(self._regions[source_id].at(minute) or region)
+        region = self._region(source_id, minute)
         return Rate(
             version.price_version_id,
             version.price_per_unit,
@@ -189,6 +187,17 @@ class PriceBook:
             else None
             for minute in minutes
         ]
+
+    def region_within(self, source_id: str, hour: Hour) -> str | None:
+        """The region of a source, where it is one and the same in all of the hour."""
+        dated = self._regions.get(source_id)
+        if dated and dated.changes(hour.first_minute, hour.first_minute + 59):
+            return None
+        return self._region(source_id, hour.first_minute)
+
+    def _region(self, source_id: str, minute: int) -> str:
+        dated = self._regions.get(source_id)
+        return str((dated and dated.at(minute)) or self._default_region)
 
     def is_priced_alone(self, account_uuid: str) -> bool:
         """Whether anything is published for the account itself; all others are priced alike."""

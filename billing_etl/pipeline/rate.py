@@ -85,9 +85,9 @@ def rate_in(
     for start in range(0, len(picked), ratings.POSTED_AT_ONCE):
         chunk = picked[start : start + ratings.POSTED_AT_ONCE]
         used = ratings.used_before(connection, chunk)
-        differing, sums = rater.rate(chunk, used)
+        differing, sums, regions = rater.rate(chunk, used)
         ratings.write_ratings(connection, differing)
-        posted = ratings.post(connection, chunk, sums, used, anchor, reason, run_id)
+        posted = ratings.post(connection, chunk, sums, used, regions, anchor, reason, run_id)
         changed += len(differing)
         charges += posted.charges
         adjustments += posted.adjustments
@@ -105,8 +105,11 @@ class _Rater:
 
     def rate(
         self, chunk: Sequence[AccountHour], used_before: Sequence[int]
-    ) -> tuple[Rows, dict[str, list[int]]]:
-        """The ratings that differ from the stored ones, and sums per account-hour and rate."""
+    ) -> tuple[Rows, dict[str, list[int]], list[int]]:
+        """The ratings that differ from the stored ones.
+
+        And sums per account-hour and rate, and the region of each account-hour.
+        """
         facts = ratings.facts_of(self.connection, chunk)
         names = ratings.series_names(self.connection, np.unique(facts["series_id"]).tolist())
         facts = facts[_consumption_order(facts, names)]
@@ -126,7 +129,31 @@ class _Rater:
                 "rate_id": rate_id,
             },
         )[differs]
-        return differing, _sums(len(chunk), position, rate_id, included, facts["quantity"])
+        sums = _sums(len(chunk), position, rate_id, included, facts["quantity"])
+        return differing, sums, self._regions(len(chunk), position, facts, names)
+
+    def _regions(
+        self, count: int, position: Int64Array, facts: Rows, names: dict[int, SeriesNames]
+    ) -> list[int]:
+        """The one region of each account-hour's facts; 0: several, or no fact."""
+        hours = facts["minute"].astype(np.int64) // 60
+        sources = {name.source_id for name in names.values()}
+        place = {source_id: at for at, source_id in enumerate(sorted(sources))}
+        source_of = {series: place[name.source_id] for series, name in names.items()}
+        source = np.array([source_of[s] for s in facts["series_id"].tolist()], dtype=np.int64)
+        keys, key = np.unique(source + hours * len(place), return_inverse=True)
+        found = [
+            self.book.region_within(source_id, Hour(hour))
+            for hour, source_id in (
+                (int(each) // len(place), sorted(sources)[int(each) % len(place)]) for each in keys
+            )
+        ]
+        known = ratings.region_ids(self.connection, (name for name in found if name is not None))
+        region = np.array([known.get(name or "", 0) for name in found], dtype=np.int64)[key]
+        least, most = np.full(count, 2**15), np.zeros(count, dtype=np.int64)
+        np.minimum.at(least, position, region)
+        np.maximum.at(most, position, region)
+        return np.where(least == most, most, 0).tolist()  # type: ignore[no-any-return]
 
     def _quotas(self, chunk: Sequence[AccountHour], uuids: dict[int, str]) -> Int64Array:
         known: dict[tuple[int, Hour], int] = {}

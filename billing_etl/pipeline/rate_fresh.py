@@ -29,6 +29,7 @@ class HourPrices:
     Attributes:
         book: the price book.
         mark: what it was marked with when it was read.
+        region_id: the source's region; 0 where it changes within the hour.
         rate_ids: per series, in the order of its name, its rate in the hour, or in each of the
             hour's 60 minutes; 0 where no price is in force.
     """
@@ -43,6 +44,9 @@ class HourPrices:
     ) -> None:
         self.mark = ratings.book_mark(connection)
         self.book = ratings.price_book(connection, engine.settings.default_region)
+        region = self.book.region_within(source_id, hour)
+        known_region = ratings.region_ids(connection, [region] if region is not None else [])
+        self.region_id = known_region.get(region or "", 0)
         kinds: dict[tuple[str, str], int] = {}
         examples: list[SeriesKey] = []
         kind_of = np.zeros(len(names), dtype=np.int64)
@@ -225,7 +229,10 @@ class FreshRating:
                 "rated": self._rated[at][position, rate_place].tolist(),
             }
             used = self._used_before[at].tolist()
-            ratings.post(self._connection, picked, sums, used, self._anchor, "usage", run_id)
+            regions = [self._prices.region_id] * len(picked)
+            ratings.post(
+                self._connection, picked, sums, used, regions, self._anchor, "usage", run_id
+            )
         return len(final)
 
     def _final_in(self, usage: Mapping[tuple[int, int], int], moved: Int64Array) -> Int64Array:

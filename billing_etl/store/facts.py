@@ -92,7 +92,7 @@ class UsageChanges:
     """How the usage of series changes per hour, gathered until their account-hours are locked."""
 
     def __init__(self) -> None:
-        self._parts: list[tuple[Any, Any, Any]] = []
+        self._parts: list[tuple[Any, Any, Any, Any]] = []
 
     def add_new(self, rows: Rows) -> None:
         """Takes new facts, sorted by series and minute."""
@@ -104,7 +104,9 @@ class UsageChanges:
 
     def add(self, difference: Difference) -> None:
         """Takes what a difference of facts does to usage."""
-        moved = _quantity(difference.updated) != _quantity(difference.replaced)
+        moved = np.zeros(len(difference.updated), dtype=np.bool_)
+        for name in _DELIVERED:
+            moved |= difference.updated[name] != difference.replaced[name]
         self._add(difference.inserted, 1)
         self._add(difference.deleted, -1)
         self._add(difference.updated[moved], 1)
@@ -115,14 +117,15 @@ class UsageChanges:
         if not len(rows):
             return
         series_ids, hours = rows["series_id"], rows["minute"] // 60
-        quantities = _quantity(rows)
+        quantities, uplinks = _quantity(rows), rows["uplink_quantity"]
         is_start = np.ones(len(rows), dtype=np.bool_)
         is_start[1:] = (series_ids[1:] != series_ids[:-1]) | (hours[1:] != hours[:-1])
         starts = np.flatnonzero(is_start)
         if np.add.reduceat(quantities.astype(np.float64), starts).max() < _SAFE_SUM:
             series_ids, hours = series_ids[starts], hours[starts]
             quantities = np.add.reduceat(quantities, starts)
-        self._parts.append((series_ids, hours, quantities * sign))
+            uplinks = np.add.reduceat(uplinks, starts)
+        self._parts.append((series_ids, hours, quantities * sign, uplinks * sign))
 
     def write(self, connection: Connection, who: str) -> dict[tuple[int, int], int]:
         """Carries the changes to account-hours, all in one ordered statement, and marks them stale.
@@ -135,7 +138,8 @@ class UsageChanges:
         """
         if not self._parts:
             return {}
-        series_ids, hours, quantities = map(np.concatenate, zip(*self._parts, strict=True))
+        columns = map(np.concatenate, zip(*self._parts, strict=True))
+        series_ids, hours, quantities, uplinks = columns
         rows = take_lock(
             connection,
             sql("collect/add_account_hours"),
@@ -143,6 +147,7 @@ class UsageChanges:
                 "series_ids": array_literal(series_ids.tolist()),
                 "hours": array_literal(hours.tolist()),
                 "quantities": array_literal(quantities.tolist()),
+                "uplinks": array_literal(uplinks.tolist()),
             },
             who=who,
             waits_for="a run that rates or collects the same account-hours",

@@ -271,6 +271,15 @@ def rate_ids(connection: Connection, rates: Iterable[Rate | None]) -> dict[Rate 
     return {None: 0} | {rate: int(row[0]) for rate, row in zip(ordered, found, strict=True)}
 
 
+def region_ids(connection: Connection, regions: Iterable[str]) -> dict[str, int]:
+    """The ids of regions, made where missing, all in one order."""
+    wanted = {"regions": sorted(set(regions))}
+    rows = connection.execute(sql("rate/region_ids").encode(), wanted).fetchall()
+    if len(rows) < len(wanted["regions"]):  # another run has made one at the same moment
+        rows = connection.execute(sql("rate/region_ids").encode(), wanted).fetchall()
+    return {str(region): int(region_id) for region, region_id in rows}
+
+
 def book_mark(connection: Connection) -> tuple[Any, ...]:
     """Something that differs whenever the price book does."""
     return tuple(one_row(connection, sql("rate/book_mark"), {"meter_id": TRAFFIC_METER_ID}))
@@ -307,6 +316,7 @@ def post(
     picked: Sequence[AccountHour],
     sums: dict[str, list[int]],
     used: Sequence[int],
+    regions: Sequence[int],
     anchor: int,
     reason: str,
     run_id: int,
@@ -317,6 +327,7 @@ def post(
         picked: the account-hours, in key order.
         sums: parallel lists ``position`` (into ``picked``), ``rate_id``, ``included``, ``rated``.
         used: usage before each account-hour in its period (R4).
+        regions: id of the one region of each account-hour's facts; 0: several or none.
         anchor: day of the month on which periods start.
         reason: why an adjustment is due.
         run_id: the run.
@@ -328,6 +339,7 @@ def post(
         _keys(of)
         | {
             "used_before": array_literal(used[position] for position in sums["position"]),
+            "region_ids": array_literal(regions[position] for position in sums["position"]),
             "rate_ids": array_literal(sums["rate_id"]),
             "included": array_literal(sums["included"]),
             "rated": array_literal(sums["rated"]),

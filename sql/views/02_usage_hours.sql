@@ -1,12 +1,40 @@
 -- Purpose: usage and money by account, region and hour
 -- Grain:   account, region and hour
+
+-- The account-hours themselves say it where all of their facts are of one region and rated; others are summed from facts.
+create or replace view billing_core.usage_by_hour as
+select a.account_uuid, r.region, h.hour, h.uplink_quantity, h.quantity - h.uplink_quantity as downlink_quantity,
+       h.quantity, h.included_quantity, h.quantity - h.included_quantity as rated_quantity, h.amount
+from billing_core.account_hours h
+join billing_core.accounts a using (account_key)
+join billing_core.regions r using (region_id)
+where h.meter_id = 1 and h.quantity > 0 and not h.stale and h.region_id <> 0
+union all
+select f.account_uuid, f.region, f.hour, billing_core.capped(sum(f.uplink_quantity)),
+       billing_core.capped(sum(f.downlink_quantity)), billing_core.capped(sum(f.quantity)),
+       billing_core.capped(sum(f.included_quantity)), billing_core.capped(sum(f.rated_quantity)), sum(f.amount)
+from (
+    select a.account_uuid, billing_core.region_at(n.source_key, f.minute) as region, h.hour, f.uplink_quantity,
+           f.downlink_quantity, f.uplink_quantity + f.downlink_quantity as quantity,
+           case when f.rate_id <> 0 then f.included_quantity end as included_quantity,
+           case when f.rate_id <> 0 then f.uplink_quantity + f.downlink_quantity - f.included_quantity end as rated_quantity,
+           trim_scale((f.uplink_quantity + f.downlink_quantity - f.included_quantity) * t.amount_per_unit) as amount
+    from billing_core.account_hours h
+    join billing_core.accounts a using (account_key)
+    join billing_core.series s on s.account_key = h.account_key and s.meter_id = h.meter_id
+    join billing_core.nodes n using (node_key)
+    join billing_core.facts f
+        on f.series_id = s.series_id and f.minute >= h.hour * 60 and f.minute < (h.hour + 1) * 60
+    left join billing_core.rates t on t.rate_id = f.rate_id
+    where h.meter_id = 1 and (h.stale or h.region_id = 0)
+) f
+group by f.account_uuid, f.region, f.hour;
+
 create or replace view billing.usage_hours as
-select u.account_uuid, u.region, date_trunc('hour', u.minute, 'UTC') as hour,
-       billing_core.capped(sum(u.uplink_bytes)) as uplink_bytes, billing_core.capped(sum(u.downlink_bytes)) as downlink_bytes,
-       billing_core.capped(sum(u.total_bytes)) as total_bytes, billing_core.capped(sum(u.included_bytes)) as included_bytes,
-       billing_core.capped(sum(u.rated_bytes)) as rated_bytes, sum(u.amount) as amount
-from billing.usage_minutes u
-group by u.account_uuid, u.region, date_trunc('hour', u.minute, 'UTC');
+select u.account_uuid, u.region, to_timestamp(u.hour * 3600.0) as hour, u.uplink_quantity as uplink_bytes,
+       u.downlink_quantity as downlink_bytes, u.quantity as total_bytes, u.included_quantity as included_bytes,
+       u.rated_quantity as rated_bytes, u.amount
+from billing_core.usage_by_hour u;
 comment on view billing.usage_hours is 'Usage in bytes and its amount per account, region and hour.';
 comment on column billing.usage_hours.account_uuid is 'Account.';
 comment on column billing.usage_hours.region is 'Region of the sources used.';

@@ -1,12 +1,14 @@
 -- Purpose: usage and money by account, region and day
 -- Grain:   account, region and day (UTC)
+
+-- The day is written as the index on account_hours has it.
 create or replace view billing.usage_days as
-select h.account_uuid, h.region, date_trunc('day', h.hour, 'UTC') as day,
-       billing_core.capped(sum(h.uplink_bytes)) as uplink_bytes, billing_core.capped(sum(h.downlink_bytes)) as downlink_bytes,
-       billing_core.capped(sum(h.total_bytes)) as total_bytes, billing_core.capped(sum(h.included_bytes)) as included_bytes,
-       billing_core.capped(sum(h.rated_bytes)) as rated_bytes, sum(h.amount) as amount
-from billing.usage_hours h
-group by h.account_uuid, h.region, date_trunc('day', h.hour, 'UTC');
+select u.account_uuid, u.region, to_timestamp((u.hour / 24) * 86400.0) as day,
+       billing_core.capped(sum(u.uplink_quantity)) as uplink_bytes, billing_core.capped(sum(u.downlink_quantity)) as downlink_bytes,
+       billing_core.capped(sum(u.quantity)) as total_bytes, billing_core.capped(sum(u.included_quantity)) as included_bytes,
+       billing_core.capped(sum(u.rated_quantity)) as rated_bytes, sum(u.amount) as amount
+from billing_core.usage_by_hour u
+group by u.account_uuid, u.region, to_timestamp((u.hour / 24) * 86400.0);
 comment on view billing.usage_days is 'Usage in bytes and its amount per account, region and UTC day.';
 comment on column billing.usage_days.account_uuid is 'Account.';
 comment on column billing.usage_days.region is 'Region of the sources used.';

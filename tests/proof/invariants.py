@@ -31,13 +31,13 @@ INVARIANTS: Final = {
         where coalesce(claimed.bytes, 0) + coalesce(fallen.bytes, 0) <> coalesce(measured.bytes, 0)
     """,
     "2 included + rated = bytes": """
-        select series_id, minute, facts.included_quantity
-        from billing_core.facts join billing_core.series using (series_id)
+        select series_id, minute, f.included_quantity
+        from billing_core.facts f join billing_core.series using (series_id)
             join billing_core.account_hours h using (account_key, meter_id)
-        where h.hour = minute / 60 and (uplink_quantity < 0 or downlink_quantity < 0
-            or uplink_quantity + downlink_quantity = 0
-            or (not h.stale and (facts.included_quantity < 0
-                or facts.included_quantity > uplink_quantity + downlink_quantity)))
+        where h.hour = minute / 60 and (f.uplink_quantity < 0 or f.downlink_quantity < 0
+            or f.uplink_quantity + f.downlink_quantity = 0
+            or (not h.stale and (f.included_quantity < 0
+                or f.included_quantity > f.uplink_quantity + f.downlink_quantity)))
     """,
     "2 account-hours are the sums of their facts": """
         with summed as (
@@ -52,6 +52,32 @@ INVARIANTS: Final = {
             or (not h.stale and (h.included_quantity <> coalesce(s.included, 0)
                 or not coalesce(s.rated, true)))
             or (h.account_key is null)
+    """,
+    "hours and days of the views are the sums of their minutes": """
+        with minutes as (
+            select account_uuid, region, date_trunc('hour', minute, 'UTC') as hour,
+                sum(uplink_bytes) as uplink, sum(downlink_bytes) as downlink,
+                sum(total_bytes) as total, sum(included_bytes) as included,
+                sum(rated_bytes) as rated, sum(amount) as amount
+            from billing.usage_minutes group by 1, 2, 3
+        ), days as (
+            select account_uuid, region, date_trunc('day', hour, 'UTC') as day,
+                sum(uplink) as uplink, sum(downlink) as downlink, sum(total) as total,
+                sum(included) as included, sum(rated) as rated, sum(amount) as amount
+            from minutes group by 1, 2, 3
+        ), by_hour as (
+            select account_uuid, region, hour, uplink_bytes, downlink_bytes, total_bytes,
+                included_bytes, rated_bytes, amount
+            from billing.usage_hours
+        ), by_day as (
+            select account_uuid, region, day, uplink_bytes, downlink_bytes, total_bytes,
+                included_bytes, rated_bytes, amount
+            from billing.usage_days
+        )
+        (select * from minutes except select * from by_hour)
+        union all (select * from by_hour except select * from minutes)
+        union all (select * from days except select * from by_day)
+        union all (select * from by_day except select * from days)
     """,
     "3 amounts equal the ledger, once rated": """
         with billed as (

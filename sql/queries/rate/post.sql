@@ -1,24 +1,25 @@
 -- Purpose: posts what rated account-hours owe: the first entry is the meter's charge, later differences
 -- are adjustments (R5), in the open period (R7); balances follow in the same statement (R6).
--- Grain: account-hour. Parameters: account_keys[], hours[], used_before[], rate_ids[], included[], rated[] (parallel, one
--- per account-hour and rate; rate 0 with zeros for an account-hour without facts), meter_id, anchor_day, reason, run_id.
+-- Grain: account-hour. Parameters: account_keys[], hours[], used_before[], region_ids[], rate_ids[], included[], rated[]
+-- (parallel, one per account-hour and rate; rate 0 with zeros for an account-hour without facts), meter_id, anchor_day, reason, run_id.
 with rated as (
-    select w.account_key, w.hour, max(w.used_before) as used_before, sum(w.included)::bigint as included_quantity,
+    select w.account_key, w.hour, max(w.used_before) as used_before, max(w.region_id) as region_id,
+           sum(w.included)::bigint as included_quantity,
            sum(w.rated)::bigint as rated_quantity,
            trim_scale(coalesce(sum(w.rated * r.amount_per_unit), 0)) as amount
-    from unnest(%(account_keys)s::int[], %(hours)s::int[], %(used_before)s::bigint[], %(rate_ids)s::int[],
-                %(included)s::bigint[], %(rated)s::bigint[])
-         as w (account_key, hour, used_before, rate_id, included, rated)
+    from unnest(%(account_keys)s::int[], %(hours)s::int[], %(used_before)s::bigint[], %(region_ids)s::smallint[],
+                %(rate_ids)s::int[], %(included)s::bigint[], %(rated)s::bigint[])
+         as w (account_key, hour, used_before, region_id, rate_id, included, rated)
     left join billing_core.rates r using (rate_id)
     group by w.account_key, w.hour
 ), settled as (
     update billing_core.account_hours h
-    set included_quantity = r.included_quantity, amount = r.amount, used_before = r.used_before, rated = true,
-        stale = false
+    set included_quantity = r.included_quantity, amount = r.amount, used_before = r.used_before,
+        region_id = r.region_id, rated = true, stale = false
     from rated r
     where h.account_key = r.account_key and h.hour = r.hour and h.meter_id = %(meter_id)s
-      and (h.stale or (h.included_quantity, h.amount, h.used_before)
-                      is distinct from (r.included_quantity, r.amount, r.used_before))
+      and (h.stale or (h.included_quantity, h.amount, h.used_before, h.region_id)
+                      is distinct from (r.included_quantity, r.amount, r.used_before, r.region_id))
 ), posted as (
     select e.account_key, e.hour, sum(e.amount) as amount, sum(e.rated_quantity)::bigint as rated_quantity
     from billing_core.ledger_entries e

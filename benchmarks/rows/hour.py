@@ -1,0 +1,123 @@
+"""One all-active hour: from HTTP to committed rated facts, against a bare COPY, and again."""
+
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import psycopg
+from psycopg import sql
+
+from benchmarks.checks import check, count_is, row_versions
+from benchmarks.measures import Measure, Size, at_least, at_most
+from benchmarks.stage import Run, Stage, mean_cpu_seconds
+from benchmarks.worlds import Fleet
+from billing_etl.hours import parse_hour
+
+HOUR: Final = parse_hour("2025-04-08T12")
+_COPY_BLOCK_BYTES: Final = 256 * 1024
+_COLUMNS: Final = sql.SQL(
+    "uplink_quantity, downlink_quantity, included_quantity, series_id, minute, rate_id,"
+    " spans_minutes, revision, sealing, is_reset"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    accounts: int
+    repetitions: int
+    scaled: str = ""
+
+
+_SCALES: Final[dict[Size, _Scale]] = {
+    "full": _Scale(2500, 7),
+    "quick": _Scale(2500, 3),
+    "tiny": _Scale(20, 1, "20 accounts"),
+}
+
+
+def measure(stage: Stage, size: Size) -> list[Measure]:
+    scale = _SCALES[size]
+    fleet = Fleet(stage.worlds, "all-active", range(scale.accounts))
+    fleet.serve([HOUR])
+    sources = [stage.source(fleet)]
+    firsts: list[Run] = []
+    replays: list[Run] = []
+    copies: list[float] = []
+    rewritten: list[float] = []
+    for _ in range(scale.repetitions):
+        with stage.database() as url:
+            firsts.append(stage.run(url, sources, [HOUR]))
+            count_is("samples", fleet.samples_per_hour, firsts[-1].samples)
+            check(url, fleet.expected)
+            before = row_versions(url)
+            replays.append(stage.run(url, sources, [HOUR]))
+            after = row_versions(url)
+            rewritten.append(sum(before[table] != after[table] for table in before))
+            copies.append(fleet.expected.facts / _bare_copy_seconds(stage, url))
+    rates = [run.samples_per_second for run in firsts]
+    replay_rates = [run.samples_per_second for run in replays]
+    return [
+        Measure(
+            "one hour, every series active",
+            "samples/s",
+            rates,
+            goal=at_least(250_000),
+            cpu_seconds=mean_cpu_seconds(firsts),
+            scaled=scale.scaled,
+        ),
+        Measure(
+            "hour / bare COPY of its facts",
+            "rows/s (COPY)",
+            copies,
+            ratios=[rate / copy for rate, copy in zip(rates, copies, strict=True)],
+            ratio_goal=at_least(0.6),
+            note="binary, one connection, keyed partition, with commit",
+            scaled=scale.scaled,
+        ),
+        Measure(
+            "replay / first run",
+            "samples/s",
+            replay_rates,
+            ratios=[again / rate for again, rate in zip(replay_rates, rates, strict=True)],
+            ratio_goal=at_least(1.8),
+            cpu_seconds=mean_cpu_seconds(replays),
+            scaled=scale.scaled,
+        ),
+        Measure(
+            "tables with a row written by the replay",
+            "tables",
+            rewritten,
+            goal=at_most(0),
+            note="ctid and xmin of every row; all tables but runs and sources",
+            scaled=scale.scaled,
+        ),
+    ]
+
+
+def _bare_copy_seconds(stage: Stage, url: str) -> float:
+    """Time to put the facts of a database into an empty partition with the same indexes."""
+    with psycopg.connect(url) as connection:
+        first = connection.execute(
+            "select tableoid::regclass::text, minute / 1440 from billing_core.facts limit 1"
+        ).fetchone()
+        assert first is not None
+        partition, day = str(first[0]).rsplit(".", 1)[-1], int(first[1])
+        query = sql.SQL(
+            "copy (select {} from billing_core.facts order by series_id, minute)"
+            " to stdout (format binary)"
+        ).format(_COLUMNS)
+        with connection.cursor().copy(query) as copy:
+            data = b"".join(bytes(block) for block in copy)
+    into = sql.SQL("copy billing_core.{} ({}) from stdin (format binary)").format(
+        sql.Identifier(partition), _COLUMNS
+    )
+    with stage.database() as empty_url, psycopg.connect(empty_url) as connection:
+        connection.execute("select billing_core.ensure_day_partition(%s)", (day,))
+        connection.commit()
+        stage.settle()
+        started = time.perf_counter()
+        with connection.cursor().copy(into) as copy:
+            for start in range(0, len(data), _COPY_BLOCK_BYTES):
+                copy.write(data[start : start + _COPY_BLOCK_BYTES])
+        connection.commit()
+        return time.perf_counter() - started
