@@ -236,7 +236,7 @@ def random_counters(rng: random.Random, accounts: list[str], ticks: int) -> list
             row.hidden = set(random_runs(rng, ticks, rng.choice((0, 0, 1, 2)), 1, 2 + ticks // 4))
             rows.append(row)
     if rows and rng.random() < 0.1:
-        rows[0].up += 2**61  # beyond what a float, or a rate in 64-bit nanoseconds, can hold
+        rows[0].up += 2**59  # beyond what a float, or a rate in 64-bit nanoseconds, can hold
     return rows
 
 
