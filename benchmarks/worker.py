@@ -5,6 +5,7 @@ pipeline. Each line on standard input is a ``collect`` of sources and hours, a `
 each line on standard output is what that took. It ends with its standard input.
 """
 
+import gc
 import json
 import os
 import sys
@@ -57,6 +58,7 @@ def peak_bytes() -> int:
 def main() -> None:
     engine = Engine(Settings.from_environment(os.environ))
     ensure_price(engine)
+    gc.freeze()  # as the commands and tasks of the pipeline do
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         print(json.dumps(obey(engine, json.loads(line))), flush=True)

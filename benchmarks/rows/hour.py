@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 from psycopg import sql
@@ -38,14 +38,16 @@ _SCALES: Final[dict[Size, _Scale]] = {
 def measure(stage: Stage, size: Size) -> list[Measure]:
     scale = _SCALES[size]
     fleet = Fleet(stage.worlds, "all-active", range(scale.accounts))
-    fleet.serve([HOUR])
+    fleet.serve([HOUR.previous, HOUR])
     sources = [stage.source(fleet)]
+    beginnings: list[Run] = []
     firsts: list[Run] = []
     replays: list[Run] = []
     copies: list[float] = []
     rewritten: list[float] = []
     for _ in range(scale.repetitions):
         with stage.database() as url:
+            beginnings.append(stage.run(url, sources, [HOUR.previous]))
             firsts.append(stage.run(url, sources, [HOUR]))
             count_is("samples", fleet.samples_per_hour, firsts[-1].samples)
             check(url, fleet.expected)
@@ -53,7 +55,7 @@ def measure(stage: Stage, size: Size) -> list[Measure]:
             replays.append(stage.run(url, sources, [HOUR]))
             after = row_versions(url)
             rewritten.append(sum(before[table] != after[table] for table in before))
-            copies.append(fleet.expected.facts / _bare_copy_seconds(stage, url))
+            copies.append(fleet.samples_per_hour / _bare_copy_seconds(stage, url))
     rates = [run.samples_per_second for run in firsts]
     replay_rates = [run.samples_per_second for run in replays]
     return [
@@ -63,6 +65,15 @@ def measure(stage: Stage, size: Size) -> list[Measure]:
             rates,
             goal=at_least(250_000),
             cpu_seconds=mean_cpu_seconds(firsts),
+            note="the hour before is known",
+            scaled=scale.scaled,
+        ),
+        Measure(
+            "the first hour of a new source",
+            "samples/s",
+            [run.samples_per_second for run in beginnings],
+            cpu_seconds=mean_cpu_seconds(beginnings),
+            note="every account and series is new, too",
             scaled=scale.scaled,
         ),
         Measure(
@@ -95,29 +106,35 @@ def measure(stage: Stage, size: Size) -> list[Measure]:
 
 
 def _bare_copy_seconds(stage: Stage, url: str) -> float:
-    """Time to put the facts of a database into an empty partition with the same indexes."""
+    """Time to put the hour's facts into the table as the hour found it, with the same indexes."""
     with psycopg.connect(url) as connection:
-        first = connection.execute(
-            "select tableoid::regclass::text, minute / 1440 from billing_core.facts limit 1"
-        ).fetchone()
-        assert first is not None
-        partition, day = str(first[0]).rsplit(".", 1)[-1], int(first[1])
-        query = sql.SQL(
-            "copy (select {} from billing_core.facts order by series_id, minute)"
-            " to stdout (format binary)"
-        ).format(_COLUMNS)
-        with connection.cursor().copy(query) as copy:
-            data = b"".join(bytes(block) for block in copy)
-    into = sql.SQL("copy billing_core.{} ({}) from stdin (format binary)").format(
-        sql.Identifier(partition), _COLUMNS
+        (partition,) = connection.execute(
+            "select distinct tableoid::regclass::text from billing_core.facts"
+        ).fetchone() or ("",)
+        before, hour = (
+            _copied_out(connection, each.first_minute) for each in (HOUR.previous, HOUR)
+        )
+    into = sql.SQL("copy {} ({}) from stdin (format binary)").format(
+        sql.Identifier(*str(partition).split(".")), _COLUMNS
     )
     with stage.database() as empty_url, psycopg.connect(empty_url) as connection:
+        day = HOUR.first_minute // 1440
         connection.execute("select billing_core.ensure_day_partition(%s)", (day,))
         connection.commit()
-        stage.settle()
-        started = time.perf_counter()
-        with connection.cursor().copy(into) as copy:
-            for start in range(0, len(data), _COPY_BLOCK_BYTES):
-                copy.write(data[start : start + _COPY_BLOCK_BYTES])
-        connection.commit()
+        for data in (before, hour):
+            stage.settle()
+            started = time.perf_counter()
+            with connection.cursor().copy(into) as copy:
+                for start in range(0, len(data), _COPY_BLOCK_BYTES):
+                    copy.write(data[start : start + _COPY_BLOCK_BYTES])
+            connection.commit()
         return time.perf_counter() - started
+
+
+def _copied_out(connection: psycopg.Connection[Any], first_minute: int) -> bytes:
+    query = sql.SQL(
+        "copy (select {} from billing_core.facts where minute >= {} and minute < {}"
+        " order by series_id, minute) to stdout (format binary)"
+    ).format(_COLUMNS, first_minute, first_minute + 60)
+    with connection.cursor().copy(query) as copy:
+        return b"".join(bytes(block) for block in copy)

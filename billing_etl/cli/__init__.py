@@ -1,5 +1,6 @@
 """The ``billing-etl`` command: every step without Airflow, on the code that the DAGs call."""
 
+import gc
 import logging
 import os
 import sys
@@ -24,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.verbose:
         logging.getLogger("billing_etl").setLevel(logging.INFO)
     output = Output(as_json=arguments.json)
+    gc.freeze()  # modules stay until the end: the collector need not walk through them again
     try:
         code: int = arguments.run(arguments, os.environ, output)
     except UsageError as error:

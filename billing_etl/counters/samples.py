@@ -13,8 +13,10 @@ from billing_etl.hours import NS_PER_MINUTE, format_instant_ns
 from billing_etl.records import BadSample, BoolArray, Int64Array, Snapshot
 
 HASH_BYTES: Final = 16
-# Large enough for work on whole columns; small enough that writing begins early and little is held.
-BLOCK_SAMPLES = 50_000
+# Large enough for work on whole columns; small enough that little is held. The first blocks are
+# smaller, so that writing begins early.
+BLOCK_SAMPLES = 100_000
+_FIRST_BLOCK_SHARE: Final = 4
 _NO_MINUTE: Final = 2**31 - 1
 
 
@@ -290,15 +292,16 @@ class SampleCollector:
     """Takes snapshots and gives their ``HourSamples``.
 
     Args:
-        block_samples: a block ends with the minute in which it got as many, usually
-            ``BLOCK_SAMPLES``. Snapshots may come in
+        block_samples: a block ends with the minute in which it got as many, or less at first;
+            usually ``BLOCK_SAMPLES``. Snapshots may come in
             any order within a block; never before one that has ended.
         on_block: gets each block as it ends, with the names of the series that are new in it; its
             ``snapshot`` counts snapshots in the order of their arrival.
     """
 
     def __init__(self, block_samples: int | None = None, on_block: OnBlock | None = None) -> None:
-        self._block_samples = BLOCK_SAMPLES if block_samples is None else block_samples
+        self._most_samples = BLOCK_SAMPLES if block_samples is None else block_samples
+        self._block_samples = self._most_samples // _FIRST_BLOCK_SHARE
         self._on_block = on_block
         self._told_series = 0
         self._nodes: dict[NodeKey, int] = {}
@@ -407,6 +410,7 @@ class SampleCollector:
         self._hash_snapshots(block)
         self._store.append(block)
         self._from_minute = until_minute
+        self._block_samples = min(2 * self._block_samples, self._most_samples)
         if self._on_block is not None:
             new_series = list(islice(self._series, self._told_series, None))
             self._told_series = len(self._series)

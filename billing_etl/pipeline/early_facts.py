@@ -20,9 +20,11 @@ from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.hour_rows import fact_rows
 from billing_etl.pipeline.rate_fresh import FreshRating, HourPrices
 from billing_etl.records import BoolArray
+from billing_etl.store.collected import PREDECESSOR
+from billing_etl.store.columns import Rows, rows_of
 from billing_etl.store.database import Connection
 from billing_etl.store.facts import UsageChanges, insert_facts, sealings_from
-from billing_etl.store.sources import NodeContext, known_series
+from billing_etl.store.sources import NodeContext, RegisteredSeries, known_series
 
 # Smaller hours are read at once: nothing could be written meanwhile.
 LEAST_SAMPLES = 100_000
@@ -71,7 +73,16 @@ class EarlyFacts:
         prices = HourPrices.read(connection, of.engine, of.source_id, of.hour, names)
         connection.commit()  # nobody who rates may wait for this transaction to know a rate
         self._sealings = sealings_from(connection, of.hour)
-        self._series_ids = known.series_ids
+        self._series_ids, self._account_keys = known.series_ids, known.account_keys
+        self._predecessors = rows_of(
+            PREDECESSOR,
+            {
+                "series_id": known.series_ids,
+                "last_ns": known.last_ns,
+                "last_uplink": known.last_uplink,
+                "last_downlink": known.last_downlink,
+            },
+        )
         self._names = names
         # Of a series by its name, and by the code that the hour's samples give it; -1: not known.
         self._code_of = {name: code for code, name in enumerate(names)}
@@ -106,6 +117,16 @@ class EarlyFacts:
         result: BoolArray = np.zeros(series, dtype=np.bool_)
         result[: len(self._codes)] = self._codes >= 0
         return result
+
+    def registered(self, series: int) -> tuple[RegisteredSeries, Rows] | None:
+        """The hour's series with their predecessors (C4); None when some were not known."""
+        if len(self._codes) < series or (self._codes < 0).any():
+            return None
+        codes = self._codes
+        return (
+            RegisteredSeries(self._series_ids[codes], self._account_keys[codes], are_new=False),
+            self._predecessors[codes],
+        )
 
     def check(self, sealings: dict[int, int], rows: int, quantity: int) -> None:
         """Compares with what is to be written, once the whole hour is known and locked.

@@ -9,6 +9,7 @@ from billing_etl.counters import FirstSamples, HourSamples
 from billing_etl.hours import Hour
 from billing_etl.records import BoolArray, Int64Array
 from billing_etl.store import collected
+from billing_etl.store.columns import Rows
 from billing_etl.store.database import Connection
 from billing_etl.store.sources import NodeContext, node_contexts
 
@@ -63,9 +64,12 @@ def with_predecessors(
     snapshot: Int64Array,
     snapshots: HourSnapshots,
     totals: tuple[Int64Array, Int64Array],
+    known_predecessors: Rows | None = None,
 ) -> FirstSamples:
     """First samples with their predecessors (C4) and the node's earlier snapshots (C7)."""
-    found = collected.predecessors(connection, series_id.tolist(), hour)
+    found = known_predecessors
+    if found is None:
+        found = collected.predecessors(connection, series_id.tolist(), hour)
     found = found[np.argsort(found["series_id"])]
     at = np.searchsorted(found["series_id"], series_id)
     at[at == len(found)] = 0
@@ -126,8 +130,12 @@ def first_context(
     lookback: HourSamples,
     node_keys: Mapping[tuple[str, str], int],
     series_ids: Int64Array,
+    known_predecessors: Rows | None,
 ) -> FirstContext:
-    """Everything that the first deltas of a freshly served hour are judged by."""
+    """Everything that the first deltas of a freshly served hour are judged by.
+
+    ``known_predecessors``: those of all its series, where they were looked up before.
+    """
     keys = np.array([node_keys[key] for key in samples.nodes], dtype=np.int64)
     snapshot_node = keys[samples.snapshot_node]
     snapshots = hour_snapshots(
@@ -145,9 +153,15 @@ def first_context(
         seen_first.snapshot,
         snapshots,
         (seen_first.uplink, seen_first.downlink),
+        known_predecessors,
     )
     presence = collected.presence(connection, source_key, hour.previous)
-    by_name = {name: int(ids_) for name, ids_ in zip(samples.series_keys, series_ids, strict=True)}
+    has_bad = bool(lookback.bad_samples or samples.bad_samples)
+    by_name = (
+        {name: int(ids_) for name, ids_ in zip(samples.series_keys, series_ids, strict=True)}
+        if has_bad
+        else {}
+    )
     for part in (lookback, samples):
         for placed in part.bad_samples:
             name = (*part.nodes[placed.node], placed.sample.account_uuid, placed.sample.inbound_tag)

@@ -144,7 +144,11 @@ class HourWriter:
         # Before accounts and series: every run locks in one order. From this hour on is enough, as
         # look-back is of nodes without a closing before it, so without a fact that could change.
         sealings = lock_sealings(self.connection, self.hour, self.who)
-        series = self._register_series(served, node_keys)
+        known = early.registered(len(samples.series_keys)) if early else None
+        if known is None or served.lookback.series_keys:
+            series, predecessors = self._register_series(served, node_keys), None
+        else:
+            series, predecessors = known
         own = len(samples.series_keys)
         series_ids, lookback_ids = series.series_ids[:own], series.series_ids[own:]
         changed = write_lookback(
@@ -158,6 +162,7 @@ class HourWriter:
             served.lookback,
             node_keys,
             series_ids,
+            predecessors,
         )
         first = judge_first_deltas(context.samples, self.policy)
         deltas = HourDeltas(samples, first, context.snapshot_prev_ns, self.policy)
