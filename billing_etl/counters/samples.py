@@ -361,7 +361,12 @@ class SampleCollector:
 
     def _codes(self, node: int, node_key: NodeKey, snapshot: Snapshot) -> Int64Array:
         layout = self._layouts.setdefault(node, _Layout())
-        if layout.accounts == snapshot.accounts and layout.inbound_tags == snapshot.inbound_tags:
+        same_lists = (
+            layout.accounts is snapshot.accounts and layout.inbound_tags is snapshot.inbound_tags
+        )
+        if same_lists or (
+            layout.accounts == snapshot.accounts and layout.inbound_tags == snapshot.inbound_tags
+        ):
             return layout.codes
         codes = []
         for account, tag in zip(snapshot.accounts, snapshot.inbound_tags, strict=True):

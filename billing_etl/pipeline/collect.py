@@ -8,7 +8,13 @@ from typing import Any
 
 from billing_etl.errors import BillingError
 from billing_etl.hours import Hour, HourRange
-from billing_etl.pipeline.early_facts import EarlyHour, GivenUpError, writing_early
+from billing_etl.pipeline import early_facts
+from billing_etl.pipeline.early_facts import (
+    EarlyHour,
+    GivenUpError,
+    reading_early,
+    writing_early,
+)
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.fetch import fetch_hour
 from billing_etl.pipeline.hour_writer import CollectResult, HourWriter
@@ -117,17 +123,23 @@ def _read_and_write(
     hour: Hour,
     run_id: int,
 ) -> CollectResult:
-    """Reads the hour; what can be is written meanwhile, and the rest in the same transaction."""
+    """Reads the hour; of a large one the database does meanwhile what it can."""
     contexts = node_contexts(connection, source_key, hour)
-    is_known = collected.is_known(connection, source_key, hour)
+    stored_samples = collected.stored_samples(connection, source_key, hour)
     connection.commit()
     writer = HourWriter(connection, engine, source, source_key, hour, run_id)
-    of = EarlyHour(
-        engine, source.source_id, source_key, hour, contexts, source.interval_seconds, is_known
-    )
-    with writing_early(connection, of) as writing:
-        served = fetch_hour(source, hour, contexts, writing.take if writing else None)
-        early = writing.finish() if writing else None
+    of = EarlyHour(engine, source.source_id, source_key, hour, contexts, source.interval_seconds)
+    early, stored = None, None
+    if stored_samples is None and of.expected_samples >= early_facts.LEAST_SAMPLES:
+        with writing_early(connection, of) as writing:
+            served = fetch_hour(source, hour, contexts, writing.take)
+            early = writing.finish()
+    elif stored_samples and stored_samples >= early_facts.LEAST_SAMPLES:
+        with reading_early(connection, of, stored_samples) as reading:
+            served = fetch_hour(source, hour, contexts)
+            stored = reading.result()
+    else:
+        served = fetch_hour(source, hour, contexts)
     if early is not None:
         try:
             return writer.write(served, None, early)
@@ -136,7 +148,7 @@ def _read_and_write(
             connection.rollback()
     prices = writer.prices(served)
     connection.commit()
-    return writer.write(served, prices)
+    return writer.write(served, prices, stored=stored)
 
 
 def _naming(error: BillingError, source: Source, hour: Hour) -> BillingError:

@@ -1,4 +1,4 @@
-"""Facts that are written while the hour is still being read.
+"""Facts that are written, or read again, while the hour is still being read.
 
 Of most series it is known what stands before the hour, so their facts can be computed block by
 block, and the database can store one block while the next is read. This only begins the
@@ -23,11 +23,13 @@ from billing_etl.records import BoolArray
 from billing_etl.store.collected import PREDECESSOR
 from billing_etl.store.columns import Rows, rows_of
 from billing_etl.store.database import Connection
-from billing_etl.store.facts import UsageChanges, insert_facts, sealings_from
+from billing_etl.store.facts import UsageChanges, insert_facts, sealings_from, stored_facts
 from billing_etl.store.sources import NodeContext, RegisteredSeries, known_series
 
-# Smaller hours are read at once: nothing could be written meanwhile.
+# Smaller hours are read at once: nothing could be done meanwhile.
 LEAST_SAMPLES = 100_000
+# Facts of so many samples are held in memory, about 20 MB.
+MOST_SAMPLES: Final = 400_000
 _BLOCKS_WAITING: Final = 2
 
 
@@ -45,7 +47,6 @@ class EarlyHour:
     hour: Hour
     contexts: Sequence[NodeContext]
     interval_seconds: int
-    is_known: bool
 
     @property
     def expected_samples(self) -> int:
@@ -169,13 +170,23 @@ class Writing:
 
 
 @contextmanager
-def writing_early(connection: Connection, of: EarlyHour) -> Iterator[Writing | None]:
-    """Writes facts on a connection within the block; None where there is nothing to gain.
-
-    An hour that was collected before is compared as a whole, and a small one is read at once.
-    """
-    if of.is_known or of.expected_samples < LEAST_SAMPLES:
-        yield None
-        return
+def writing_early(connection: Connection, of: EarlyHour) -> Iterator[Writing]:
+    """Writes facts on a connection within the block, which reads the hour."""
     with ThreadPoolExecutor(1, "early-facts") as pool:
         yield Writing(pool, connection, of)
+
+
+@contextmanager
+def reading_early(
+    connection: Connection, of: EarlyHour, samples: int
+) -> Iterator[Future[Rows | None]]:
+    """Reads the stored facts of an hour within the block, which reads what is served for it.
+
+    None for an hour of very many samples: that one is compared part by part.
+    """
+    with ThreadPoolExecutor(1, "stored-facts") as pool:
+        if samples > MOST_SAMPLES:
+            yield pool.submit(lambda: None)
+            return
+        first = of.hour.first_minute
+        yield pool.submit(stored_facts, connection, of.source_key, of.hour, first, first + 60)

@@ -13,6 +13,7 @@ from billing_etl.counters import (
     HourDeltas,
     HourSamples,
     NodeCoverage,
+    SampleBlock,
     cover_hour,
     judge_first_deltas,
 )
@@ -106,9 +107,8 @@ class HourWriter:
         An hour that is collected again, or that is still to be, is rated once it is at rest. Makes
         rates known, so the caller commits: nobody who rates may wait for this hour's transaction.
         """
-        if self._coverage(served).state == "partial" or collected.is_known(
-            self.connection, self.source_key, self.hour
-        ):
+        known = collected.stored_samples(self.connection, self.source_key, self.hour)
+        if known is not None or self._coverage(served).state == "partial":
             return None
         return HourPrices.read(
             self.connection,
@@ -119,7 +119,11 @@ class HourWriter:
         )
 
     def write(
-        self, served: ServedHour, prices: HourPrices | None, early: EarlyFacts | None = None
+        self,
+        served: ServedHour,
+        prices: HourPrices | None,
+        early: EarlyFacts | None = None,
+        stored: Rows | None = None,
     ) -> CollectResult:
         """Writes everything, or, of an hour partly forgotten, only the finding (C13).
 
@@ -127,6 +131,7 @@ class HourWriter:
             served: the hour.
             prices: what it is rated with; None: not here.
             early: what this transaction has written already.
+            stored: the hour's stored facts; None: they are still to be read.
 
         Raises:
             GivenUpError: what was written early is not to be written; nothing may be committed.
@@ -176,7 +181,7 @@ class HourWriter:
             usage,
             None if early else rating,
             early,
-            is_known=len(stored_instants) > 0,
+            empty_rows(FACT) if not len(stored_instants) else stored,
         )
         instants["compared"], instants["fell"] = deltas.compared, deltas.fell
         instants["quantity"] = deltas.quantity
@@ -261,8 +266,7 @@ class HourWriter:
         usage: UsageChanges,
         rating: FreshRating | None,
         early: EarlyFacts | None,
-        *,
-        is_known: bool,
+        stored: Rows | None,
     ) -> tuple[int, list[Difference]]:
         """Writes the facts that are not stored yet, block by block, but those written early.
 
@@ -274,15 +278,6 @@ class HourWriter:
         is_early = early.wrote(len(samples.series_keys)) if early else None
         early_rows = early_quantity = 0
         for block in samples.blocks():
-            stored = empty_rows(FACT)
-            if is_known:
-                stored = stored_facts(
-                    self.connection,
-                    self.source_key,
-                    self.hour,
-                    block.from_minute,
-                    block.until_minute,
-                )
             facts = deltas.facts_of(block)
             if is_early is not None:
                 of_early = facts.at(is_early[facts.series])
@@ -292,7 +287,7 @@ class HourWriter:
             rows = fact_rows(series_ids, facts)
             if rating is not None:
                 rows["included_quantity"], rows["rate_id"] = rating.of(facts)
-            difference = fact_difference(stored, rows)
+            difference = fact_difference(self._stored_facts(block, stored), rows)
             usage.add(difference)
             written += insert_facts(self.connection, difference.inserted, sealings)
             if len(difference.updated) or len(difference.deleted):
@@ -301,6 +296,13 @@ class HourWriter:
             early.check(sealings, early_rows, early_quantity)
             usage.add_all(early.usage)
         return written + early_rows, to_change
+
+    def _stored_facts(self, block: SampleBlock, stored: Rows | None) -> Rows:
+        """The stored facts of the block's minutes."""
+        of = (block.from_minute, block.until_minute)
+        if stored is None:
+            return stored_facts(self.connection, self.source_key, self.hour, *of)
+        return stored[(stored["minute"] >= of[0]) & (stored["minute"] < of[1])]
 
     def _rating(
         self, prices: HourPrices | None, samples: HourSamples, series: RegisteredSeries

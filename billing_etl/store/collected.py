@@ -202,13 +202,13 @@ def source_hour_counts(connection: Connection, source_key: int, hour: Hour) -> d
     return dict(zip(names, row or ("partial", 0, 0, 0, 0, 0, 0), strict=True))
 
 
-def is_known(connection: Connection, source_key: int, hour: Hour) -> bool:
-    """Whether a source-hour was collected before."""
+def stored_samples(connection: Connection, source_key: int, hour: Hour) -> int | None:
+    """Samples with which a source-hour was collected before; None: never."""
     row = connection.execute(
-        "select 1 from billing_core.source_hours where source_key = %s and hour = %s",
+        "select samples from billing_core.source_hours where source_key = %s and hour = %s",
         (source_key, hour.index),
     ).fetchone()
-    return row is not None
+    return None if row is None else int(row[0])
 
 
 def open_rate_findings(connection: Connection, source_key: int, hour: Hour) -> list[str]:
