@@ -27,10 +27,11 @@ _SCALES: Final[dict[Size, _Scale]] = {
 def measure(stage: Stage, size: Size) -> list[Measure]:
     scale = _SCALES[size]
     fleet = Fleet(stage.worlds, "typical", range(scale.accounts), active_of_ten=1)
-    fleet.serve([HOUR])
+    fleet.serve([HOUR.previous, HOUR])
     runs: list[Run] = []
     for _ in range(scale.repetitions):
         with stage.database() as url:
+            stage.run(url, [stage.source(fleet)], [HOUR.previous])
             runs.append(stage.run(url, [stage.source(fleet)], [HOUR]))
             count_is("samples", fleet.samples_per_hour, runs[-1].samples)
             check(url, fleet.expected)
@@ -41,6 +42,7 @@ def measure(stage: Stage, size: Size) -> list[Measure]:
             [run.samples_per_second for run in runs],
             goal=at_least(600_000),
             cpu_seconds=mean_cpu_seconds(runs),
+            note="the hour before is known",
             scaled=scale.scaled,
         )
     ]

@@ -1,14 +1,14 @@
 """What one answer of an exporter means: its page, its bad samples, whether to ask again.
 
-Pure: bytes and headers in, records out. A page takes the fast path, one typed decode and
-checks over whole columns. A page that the fast path dislikes is read again sample by sample,
-so that only the bad samples are put aside (C11).
+Pure: bytes and headers in, records out. A snapshot takes the fast path, one typed decode and
+checks over whole columns. One that the fast path dislikes is read again sample by sample, so
+that only the bad samples are put aside (C11).
 """
 
 import re
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
@@ -205,24 +205,22 @@ class _RawSnapshot(_SnapshotHead, gc=False):
     samples: list[msgspec.Raw] | None = None
 
 
-class _TypedPage(msgspec.Struct, gc=False):
+class _ServedPage(msgspec.Struct, gc=False):
     # Required, though it may be null: another service's JSON must not pass as an empty page.
-    snapshots: list[_TypedSnapshot] | None
+    snapshots: list[msgspec.Raw] | None
     has_more: bool = False
     next_cursor: str | None = None
 
 
-class _RawPage(msgspec.Struct, gc=False):
-    snapshots: list[_RawSnapshot] | None
-    has_more: bool = False
-    next_cursor: str | None = None
-
-
-_typed_page: Final = msgspec.json.Decoder(_TypedPage)
-_raw_page: Final = msgspec.json.Decoder(_RawPage)
+_page: Final = msgspec.json.Decoder(_ServedPage)
+_typed_snapshot: Final = msgspec.json.Decoder(_TypedSnapshot)
+_raw_snapshot: Final = msgspec.json.Decoder(_RawSnapshot)
 _typed_sample: Final = msgspec.json.Decoder(_Sample)
 _raw_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _text: Final = msgspec.json.Decoder(str)
+
+
+T = TypeVar("T")
 
 
 class _DislikedError(Exception):
@@ -244,12 +242,17 @@ def decode_page(body: bytes | bytearray, known: KnownText | None = None) -> Page
         TerminalError: the body is not the page that was expected.
     """
     known = known if known is not None else KnownText()
+    page = _decoded(_page, body)
+    # One by one: what a snapshot is decoded into takes several times its bytes.
+    snapshots = [_snapshot_of(raw, known) for raw in page.snapshots or ()]
+    return Page(snapshots, page.has_more, page.next_cursor)
+
+
+def _snapshot_of(raw: msgspec.Raw, known: KnownText) -> Snapshot:
     try:
-        page = _typed_page.decode(body)
-        snapshots = [_fast_snapshot(served, known) for served in page.snapshots or ()]
-        return Page(snapshots, page.has_more, page.next_cursor)
+        return _fast_snapshot(_typed_snapshot.decode(raw), known)
     except (_DislikedError, ValueError, RecursionError):
-        return _slow_page(body, known)
+        return _slow_snapshot(_decoded(_raw_snapshot, bytes(raw)), known)
 
 
 def _fast_snapshot(served: _TypedSnapshot, known: KnownText) -> Snapshot:
@@ -281,38 +284,34 @@ def _layout(served: _SnapshotHead, samples: list[_Sample], known: KnownText) -> 
     return layout
 
 
-def _slow_page(body: bytes | bytearray, known: KnownText) -> Page:
-    page = _decode_raw_page(body)
-    snapshots: list[Snapshot] = []
-    for served in page.snapshots or ():
-        good: list[_Sample] = []
-        bad: list[BadSample] = []
-        for raw in served.samples or ():
-            sample = _usable_sample(raw, known) or _judge_sample(bytes(raw), known)
-            if isinstance(sample, BadSample):
-                bad.append(sample)
-            else:
-                good.append(sample)
-        snapshots.append(
-            _snapshot(
-                served,
-                [sample.uuid for sample in good],
-                [sample.inbound_tag for sample in good],
-                [sample.uplink_bytes_total for sample in good],
-                [sample.downlink_bytes_total for sample in good],
-                bad,
-            )
-        )
-    return Page(snapshots, page.has_more, page.next_cursor)
+def _slow_snapshot(served: _RawSnapshot, known: KnownText) -> Snapshot:
+    good: list[_Sample] = []
+    bad: list[BadSample] = []
+    for raw in served.samples or ():
+        sample = _usable_sample(raw, known) or _judge_sample(bytes(raw), known)
+        if isinstance(sample, BadSample):
+            bad.append(sample)
+        else:
+            good.append(sample)
+    return _snapshot(
+        served,
+        [sample.uuid for sample in good],
+        [sample.inbound_tag for sample in good],
+        [sample.uplink_bytes_total for sample in good],
+        [sample.downlink_bytes_total for sample in good],
+        bad,
+    )
 
 
-def _decode_raw_page(body: bytes | bytearray) -> _RawPage:
+def _decoded(decoder: msgspec.json.Decoder[T], body: bytes | bytearray) -> T:
     expected = "a JSON page of snapshots"
     try:
-        # The decoder refuses the whole page for a lone surrogate; as NUL it is one bad sample.
-        return _raw_page.decode(
-            _ESCAPE.sub(_lone_surrogate_to_nul, body) if b"\\u" in body else body
-        )
+        return decoder.decode(body)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        # The decoder refuses the whole for a lone surrogate; as NUL it is one bad sample.
+        return decoder.decode(_ESCAPE.sub(_lone_surrogate_to_nul, body))
     except msgspec.ValidationError as error:
         raise TerminalError(f"expected {expected}, got another shape ({error})") from None
     except (ValueError, RecursionError) as error:
