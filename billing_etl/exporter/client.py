@@ -36,7 +36,12 @@ from billing_etl.exporter.contract import (
     decode_page,
     without_emails,
 )
-from billing_etl.exporter.pagination import Paginator, Question, fitting_limit
+from billing_etl.exporter.pagination import (
+    TARGET_PAGE_BYTES,
+    Paginator,
+    Question,
+    fitting_limit,
+)
 from billing_etl.hours import NS_PER_SECOND, format_instant_ns
 from billing_etl.records import Snapshot
 from billing_etl.settings import Source
@@ -79,7 +84,14 @@ class _AgainError(Exception):
 
 
 class _TooLargeError(Exception):
-    """The answer went beyond ``max_page_bytes``; the rest was not read."""
+    """The answer went beyond what was wanted of it; the rest was not read.
+
+    ``page_bytes``: how large it is, as far as the exporter said so beforehand; else 0.
+    """
+
+    def __init__(self, page_bytes: int = 0) -> None:
+        super().__init__(page_bytes)
+        self.page_bytes = page_bytes
 
 
 class ExporterClient:
@@ -208,9 +220,11 @@ class ExporterClient:
             reraise=True,
         )
         try:
-            page, page_bytes = retrying(self._attempt, question, report)
-        except _TooLargeError:
-            paginator.too_large()
+            page, page_bytes = retrying(
+                self._attempt, question, report, self._most_bytes(paginator)
+            )
+        except _TooLargeError as error:
+            paginator.too_large(error.page_bytes)
             return []
         except _AgainError as error:
             attempts = retrying.statistics["attempt_number"]
@@ -220,7 +234,14 @@ class ExporterClient:
             ) from None
         return paginator.take(page, page_bytes)
 
-    def _attempt(self, question: Question, report: FetchReport) -> tuple[Page, int]:
+    def _most_bytes(self, paginator: Paginator) -> int:
+        """Of an answer: a page that can be asked for in parts is held in parts."""
+        most = self.source.max_page_bytes
+        return min(most, 2 * TARGET_PAGE_BYTES) if paginator.can_ask_for_less else most
+
+    def _attempt(
+        self, question: Question, report: FetchReport, most_bytes: int
+    ) -> tuple[Page, int]:
         """One request; the page and the bytes of its body."""
         url = self.source.base_url.rstrip("/") + _PATH
         # The client escapes the values; an unescaped `+` would be read as a space (point 6).
@@ -232,7 +253,10 @@ class ExporterClient:
             with self._http.stream("GET", url, params=parameters) as response:
                 report.date_ns = _newest(report.date_ns, response.headers.get("Date", ""))
                 usable = isinstance(_verdict(response, b""), Use)
-                wanted = self.source.max_page_bytes if usable else _QUOTED_BODY_BYTES
+                wanted = most_bytes if usable else _QUOTED_BODY_BYTES
+                length = response.headers.get("Content-Length", "")
+                if usable and length.isdecimal() and int(length) > wanted:
+                    raise _TooLargeError(int(length))
                 for chunk in response.iter_bytes():
                     body += chunk
                     if len(body) > wanted:

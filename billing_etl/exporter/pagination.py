@@ -111,14 +111,23 @@ class Paginator:
         self._adapt_limit(served, page_bytes)
         return settled
 
-    def too_large(self) -> None:
+    @property
+    def can_ask_for_less(self) -> bool:
+        """Whether a smaller answer to ``question()`` could still make progress."""
+        return self.limit > self._fewest
+
+    def too_large(self, page_bytes: int = 0) -> None:
         """The answer to ``question()`` was too large to be read: the next one asks for less.
+
+        Args:
+            page_bytes: its size; 0: not known.
 
         Raises:
             TerminalError: not even the fewest snapshots that make progress fit.
         """
         self._most = self.limit - 1
-        self.limit = max(self._fewest, self.limit // 2)
+        fitting = TARGET_PAGE_BYTES * self.limit // max(page_bytes, 1)
+        self.limit = max(self._fewest, min(self.limit // 2, fitting))
         if self._most < self._fewest:
             raise TerminalError(
                 f"expected {self._fewest} snapshots to fit into one page, got more bytes "

@@ -247,13 +247,15 @@ def replace_quarantine(
         "delete from billing_core.quarantine where source_key = %(source_key)s and hour = %(hour)s",
         scope,
     )
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            "insert into billing_core.quarantine (source_key, hour, ordinal, node_key, instant_ns,"
-            " account_uuid, inbound_tag, reason, raw_text)"
-            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            [(source_key, hour.index, *row) for row in numbered],
-        )
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(
+            "copy billing_core.quarantine (source_key, hour, ordinal, node_key, instant_ns,"
+            " account_uuid, inbound_tag, reason, raw_text) from stdin"
+        ) as copy,
+    ):
+        for row in numbered:
+            copy.write_row((source_key, hour.index, *row))
 
 
 def replace_findings(
@@ -274,21 +276,23 @@ def replace_findings(
         sql("collect/findings").encode(), {**scope, "kinds": list(kinds)}
     ).fetchall()
     known = {(str(row[0]), str(row[1])): (bool(row[2]), str(row[3])) for row in rows}
-    opened = 0
-    for (kind, subject), values in findings.items():
-        if known.get((kind, subject), (True, "withdrawn")) == (True, "withdrawn"):
-            connection.execute(
-                sql("collect/open_finding").encode(),
-                {**scope, "kind": kind, "subject": subject, **values},
-            )
-            opened += 1
-    for (kind, subject), (closed, _) in known.items():
-        if not closed and (kind, subject) not in findings:
-            connection.execute(
-                sql("collect/withdraw_finding").encode(),
-                {**scope, "kind": kind, "subject": subject},
-            )
-    return opened
+    opened = [
+        (*key, values["message"], values["expected"], values["actual"])
+        for key, values in findings.items()
+        if known.get(key, (True, "withdrawn")) == (True, "withdrawn")
+    ]
+    if opened:
+        names = ("kinds", "subjects", "messages", "expected", "actual")
+        columns = dict(zip(names, map(list, zip(*opened, strict=True)), strict=True))
+        connection.execute(sql("collect/open_findings").encode(), {**scope, **columns})
+    gone = [key for key, (closed, _) in known.items() if not closed and key not in findings]
+    if gone:
+        kinds, subjects = map(list, zip(*gone, strict=True))
+        connection.execute(
+            sql("collect/withdraw_findings").encode(),
+            {**scope, "kinds": kinds, "subjects": subjects},
+        )
+    return len(opened)
 
 
 def upsert_source_hour(connection: Connection, values: dict[str, Any]) -> bool:

@@ -37,6 +37,10 @@ _SEALED_FACT: Final = np.dtype(
 _FACT_KEY: Final = ("series_id", "minute")
 _MEASURED: Final = ("uplink_quantity", "downlink_quantity", "spans_minutes", "is_reset")
 _DELIVERED: Final = ("uplink_quantity", "downlink_quantity")
+_USAGE_CHANGE: Final = np.dtype(
+    [("series_id", "i4"), ("hour", "i4"), ("quantity", "i8"), ("uplink", "i8")]
+)
+_PARTS_AT_MOST: Final = 8
 # Sums of several facts stay below this, or are left to the database's own numbers.
 _SAFE_SUM: Final = 2.0**62
 
@@ -92,10 +96,10 @@ class UsageChanges:
     """How the usage of series changes per hour, gathered until their account-hours are locked."""
 
     def __init__(self) -> None:
-        self._parts: list[tuple[Any, Any, Any, Any]] = []
+        self._parts: list[Rows] = []
 
     def add_new(self, rows: Rows) -> None:
-        """Takes new facts, sorted by series and minute."""
+        """Takes new facts."""
         self._add(rows, 1)
 
     def add_all(self, other: "UsageChanges") -> None:
@@ -113,19 +117,17 @@ class UsageChanges:
         self._add(difference.replaced[moved], -1)
 
     def _add(self, rows: Rows, sign: int) -> None:
-        """Sums of runs of one series and hour: rows come sorted by series and minute."""
         if not len(rows):
             return
-        series_ids, hours = rows["series_id"], rows["minute"] // 60
-        quantities, uplinks = _quantity(rows), rows["uplink_quantity"]
-        is_start = np.ones(len(rows), dtype=np.bool_)
-        is_start[1:] = (series_ids[1:] != series_ids[:-1]) | (hours[1:] != hours[:-1])
-        starts = np.flatnonzero(is_start)
-        if np.add.reduceat(quantities.astype(np.float64), starts).max() < _SAFE_SUM:
-            series_ids, hours = series_ids[starts], hours[starts]
-            quantities = np.add.reduceat(quantities, starts)
-            uplinks = np.add.reduceat(uplinks, starts)
-        self._parts.append((series_ids, hours, quantities * sign, uplinks * sign))
+        changes = np.empty(len(rows), dtype=_USAGE_CHANGE)
+        changes["series_id"], changes["hour"] = rows["series_id"], rows["minute"] // 60
+        changes["quantity"], changes["uplink"] = (
+            _quantity(rows) * sign,
+            rows["uplink_quantity"] * sign,
+        )
+        self._parts.append(_summed(changes))
+        if len(self._parts) >= _PARTS_AT_MOST:
+            self._parts = [_summed(np.concatenate(self._parts))]
 
     def write(self, connection: Connection, who: str) -> dict[tuple[int, int], int]:
         """Carries the changes to account-hours, all in one ordered statement, and marks them stale.
@@ -138,21 +140,36 @@ class UsageChanges:
         """
         if not self._parts:
             return {}
-        columns = map(np.concatenate, zip(*self._parts, strict=True))
-        series_ids, hours, quantities, uplinks = columns
+        changes = _summed(np.concatenate(self._parts))
         rows = take_lock(
             connection,
             sql("collect/add_account_hours"),
             {
-                "series_ids": array_literal(series_ids.tolist()),
-                "hours": array_literal(hours.tolist()),
-                "quantities": array_literal(quantities.tolist()),
-                "uplinks": array_literal(uplinks.tolist()),
+                "series_ids": array_literal(changes["series_id"].tolist()),
+                "hours": array_literal(changes["hour"].tolist()),
+                "quantities": array_literal(changes["quantity"].tolist()),
+                "uplinks": array_literal(changes["uplink"].tolist()),
             },
             who=who,
             waits_for="a run that rates or collects the same account-hours",
         )
         return {(int(key), int(hour)): int(quantity) for key, hour, quantity in rows}
+
+
+def _summed(changes: Rows) -> Rows:
+    """One change per series and hour; as they are when sums could be beyond 64 bits."""
+    key = (changes["series_id"].astype(np.int64) << 32) + changes["hour"]
+    if not (key[1:] >= key[:-1]).all():
+        order = np.argsort(key, kind="stable")
+        changes, key = changes[order], key[order]
+    starts = np.flatnonzero(np.append(True, key[1:] != key[:-1]))
+    size = np.add.reduceat(np.abs(changes["quantity"].astype(np.float64)), starts)
+    if size.max() >= _SAFE_SUM:
+        return changes
+    summed = changes[starts]
+    for name in ("quantity", "uplink"):
+        summed[name] = np.add.reduceat(changes[name], starts)
+    return summed
 
 
 def _quantity(rows: Rows) -> Any:

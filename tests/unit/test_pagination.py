@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 from billing_etl.errors import TerminalError
 from billing_etl.exporter import pagination
 from billing_etl.exporter.contract import Page
-from billing_etl.exporter.pagination import Paginator, Question
+from billing_etl.exporter.pagination import (
+    TARGET_PAGE_BYTES,
+    Paginator,
+    Question,
+    fitting_limit,
+)
 from billing_etl.hours import NS_PER_HOUR, NS_PER_SECOND, format_instant_ns, parse_instant_ns
 from billing_etl.records import Snapshot
 
@@ -292,6 +297,25 @@ def test_an_answer_that_was_too_large_is_asked_again_for_half() -> None:
     assert paginator.limit == 10
     paginator.take(more(*(at(60 * minute) for minute in range(4, 14))), 1)
     assert paginator.limit == 10
+
+
+def test_an_answer_of_a_known_size_is_asked_again_for_what_fits() -> None:
+    paginator = pager(limit=120)
+    paginator.too_large(6 * TARGET_PAGE_BYTES)
+
+    assert paginator.limit == 20
+
+
+def test_an_answer_that_is_hardly_too_large_is_asked_again_for_half_at_most() -> None:
+    paginator = pager(limit=120)
+    paginator.too_large(TARGET_PAGE_BYTES + 1)
+
+    assert paginator.limit == 60
+
+
+@pytest.mark.parametrize(("samples", "limit"), [(0, 2**24), (5000, 18), (10**9, 2)])
+def test_how_many_snapshots_fit(samples: int, limit: int) -> None:
+    assert fitting_limit(samples) == limit
 
 
 def test_a_page_of_two_that_was_too_large_becomes_one_of_one() -> None:
