@@ -108,10 +108,12 @@ class FreshRating:
         self._accounts, first_at, self._account = np.unique(
             account_keys, return_index=True, return_inverse=True
         )
-        alone = self._used_where_alone()
         keys = self._accounts.tolist()
-        self._is_final = np.array([key in alone for key in keys], dtype=np.bool_)
-        self._used_before = np.array([alone.get(key, 0) for key in keys], dtype=np.int64)
+        before = self._before()
+        self._is_final = np.array([before[key][1] for key in keys], dtype=np.bool_)
+        # Facts of the others are rated too, as far as can be seen: mostly `rate` finds them right.
+        self._is_rated = np.ones(len(keys), dtype=np.bool_)
+        self._used_before = np.array([before[key][0] for key in keys], dtype=np.int64)
         self._used = self._used_before.copy()
         self._quota = _quotas(
             prices.book, [names[at].account_uuid for at in first_at.tolist()], self._period
@@ -123,8 +125,8 @@ class FreshRating:
         self._included = np.zeros((len(keys), len(self._rates)), dtype=np.int64)
         self._rated = np.zeros((len(keys), len(self._rates)), dtype=np.int64)
 
-    def _used_where_alone(self) -> dict[int, int]:
-        return ratings.used_where_alone(
+    def _before(self) -> dict[int, tuple[int, bool]]:
+        return ratings.used_and_final(
             self._connection, self._accounts.tolist(), self._source_key, self._hour, self._anchor
         )
 
@@ -135,7 +137,7 @@ class FreshRating:
         self._leave_large(account, quantity)
         minute = (facts.minute - self._hour.first_minute) % np.shape(self._rate_place)[1]
         rate_place = self._rate_place[facts.series, minute]
-        self._is_final[account[self._rates[rate_place] == 0]] = False
+        self._is_rated[account[self._rates[rate_place] == 0]] = False
 
         moved = np.zeros(len(self._accounts), dtype=np.int64)
         np.add.at(moved, account, quantity)
@@ -144,18 +146,18 @@ class FreshRating:
         crossing = np.flatnonzero(((left > 0) & (moved > left))[account])
         if len(crossing):
             included[crossing] = self._split(facts, crossing, account, quantity)
-        is_final = self._is_final[account]
-        included[~is_final] = 0
-        self._used = np.where(self._is_final, self._used + moved, 0)
+        is_rated = self._is_rated[account]
+        included[~is_rated] = 0
+        self._used = np.where(self._is_rated, self._used + moved, 0)
         np.add.at(self._included, (account, rate_place), included)
         np.add.at(self._rated, (account, rate_place), quantity - included)
-        return included, np.where(is_final, self._rates[rate_place], 0)
+        return included, np.where(is_rated, self._rates[rate_place], 0)
 
     def _leave_large(self, account: Int64Array, quantity: Int64Array) -> None:
         estimate = self._used + np.bincount(
             account, weights=quantity.astype(np.float64), minlength=len(self._accounts)
         )
-        self._is_final &= estimate < _LARGEST_USAGE
+        self._is_rated &= estimate < _LARGEST_USAGE
 
     def _split(
         self, facts: MinuteFacts, at: Int64Array, account: Int64Array, quantity: Int64Array
@@ -193,10 +195,10 @@ class FreshRating:
         ):
             self._is_final[:] = False
             return
-        alone = self._used_where_alone()
+        before = self._before()
         self._is_final &= np.array(
             [
-                alone.get(key) == used
+                before[key] == (used, True)
                 for key, used in zip(
                     self._accounts.tolist(), self._used_before.tolist(), strict=True
                 )
@@ -244,7 +246,7 @@ class FreshRating:
             ],
             dtype=np.bool_,
         )
-        return np.flatnonzero(self._is_final & is_alone & (moved > 0))
+        return np.flatnonzero(self._is_final & self._is_rated & is_alone & (moved > 0))
 
 
 def _quotas(book: PriceBook, accounts: Sequence[str], period: Hour) -> Int64Array:

@@ -285,13 +285,13 @@ def book_mark(connection: Connection) -> tuple[Any, ...]:
     return tuple(one_row(connection, sql("rate/book_mark"), {"meter_id": TRAFFIC_METER_ID}))
 
 
-def used_where_alone(
+def used_and_final(
     connection: Connection, account_keys: Sequence[int], source_key: int, hour: Hour, anchor: int
-) -> dict[int, int]:
-    """Usage before an hour in its period, of the accounts that can be rated as it is written."""
+) -> dict[int, tuple[int, bool]]:
+    """Usage of accounts before an hour in its period; whether that is final (R4)."""
     period = period_of(hour, anchor)
     rows = connection.execute(
-        sql("rate/alone").encode(),
+        sql("rate/used_and_final").encode(),
         {
             "account_keys": array_literal(account_keys),
             "source_key": source_key,
@@ -301,7 +301,7 @@ def used_where_alone(
             "meter_id": TRAFFIC_METER_ID,
         },
     )
-    return {int(account_key): int(used) for account_key, used in rows}
+    return {int(key): (int(used), bool(is_final)) for key, used, is_final in rows}
 
 
 def write_ratings(connection: Connection, changed: Rows) -> None:

@@ -1,6 +1,6 @@
 -- Purpose: lets account-hours answer what is asked by hour, day and month without their facts: bytes up, and the region
---          where all of the hour's facts are of one. An hour of several regions, of several facts that wait to be rated, or
---          rated before this was kept, has region 0 and is summed from its facts.
+--          where all of the hour's facts are of one. An hour of several regions, or rated before this was kept, has region 0
+--          and is summed from its facts, as one is that waits to be rated.
 -- Grain:   region; account, meter and hour.
 
 create table billing_core.regions (
