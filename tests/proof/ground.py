@@ -26,7 +26,9 @@ from pipeline.world_harness import (
     version_of,
 )
 
+from billing_etl.counters import samples
 from billing_etl.hours import Hour, HourRange, minute_start
+from billing_etl.pipeline import early_facts
 from billing_etl.pipeline.accounts import add_credit, close_period
 from billing_etl.pipeline.collect import CollectSummary, collect_hours
 from billing_etl.pipeline.deliver import DeliverResult, deliver_hours
@@ -55,6 +57,7 @@ class Ground:
         self.done = done
         self.model = Model.of_seed(seed)
         self.stack = ExitStack()
+        self._choose_how_hours_are_written(random.Random(seed))
         self.engine: Engine = self.stack.enter_context(site.engine(self.model))
         self.connection = self.stack.enter_context(
             psycopg.connect(self.engine.database_url, autocommit=True)
@@ -67,6 +70,14 @@ class Ground:
         self.is_exported = True  # everything that could be
         ensure_price(self.engine)  # the environment's price is the first there is
         self.before = fingerprints(self.connection)
+
+    def _choose_how_hours_are_written(self, rng: random.Random) -> None:
+        """In every second world each hour counts as large: it is written while it is read."""
+        is_early = rng.random() < 0.5
+        for module, name in ((early_facts, "LEAST_SAMPLES"), (samples, "BLOCK_SAMPLES")):
+            self.stack.callback(setattr, module, name, getattr(module, name))
+        early_facts.LEAST_SAMPLES, samples.BLOCK_SAMPLES = (0, 8) if is_early else (2**62, 2**62)
+        self.done["worlds with hours written while they are read"] += is_early
 
     # --- the world -----------------------------------------------------------------------------
 
