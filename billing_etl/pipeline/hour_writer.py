@@ -181,7 +181,8 @@ class HourWriter:
             usage,
             None if early else rating,
             early,
-            empty_rows(FACT) if not len(stored_instants) else stored,
+            # What is written early is stored by now, and is not what was stored before.
+            empty_rows(FACT) if early or not len(stored_instants) else stored,
         )
         instants["compared"], instants["fell"] = deltas.compared, deltas.fell
         instants["quantity"] = deltas.quantity

@@ -160,3 +160,19 @@ def test_an_error_of_the_database_is_that_of_the_hour(
 
     ((source_id, _, error),) = line.collect("12").failures
     assert (source_id, "no space left" in error) == ("jp-1", True)
+
+
+def test_an_hour_that_look_back_has_seen_keeps_what_is_written_early(
+    line: Line, written: list[int]
+) -> None:
+    """Found by the proof: what was written early passed for facts that are served no more."""
+    line.serve(ELEVEN + TWELVE + two_accounts(("13:00:03", 31, 33), ("13:59:03", 40, 40)))
+    line.collected("13")
+    line.collected("11")
+    line.collected("12")
+
+    assert written[-1] == 10
+    assert usage(line) == {
+        "11:59": 3, "12:00": 5, "12:01": 8, "12:30": 9, "12:31": 3, "12:59": 43,
+        "13:00": 2, "13:59": 16,
+    }  # fmt: skip
