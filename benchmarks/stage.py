@@ -27,7 +27,7 @@ from billing_etl.hours import Hour
 from billing_etl.local.postgres import EmbeddedPostgres
 from billing_etl.local.processes import HOST, ManagedProcess, free_ports
 from billing_etl.settings import SETTINGS
-from billing_etl.store.database import migrate
+from billing_etl.store.migrations import migrate
 
 PROJECT: Final = Path(__file__).resolve().parents[1]
 PRICE: Final = Decimal("0.000000002")

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from billing_etl.local.object_store import EmbeddedObjectStore
 from billing_etl.local.postgres import EmbeddedPostgres
-from billing_etl.store.database import migrate
+from billing_etl.store.migrations import migrate
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.rate import ensure_price, rate_hours
 from billing_etl.pipeline.reconcile import ReconcileResult, reconcile_hours
 from billing_etl.settings import Settings, Source
-from billing_etl.store import database
+from billing_etl.store import migrations
 
 Environment = Mapping[str, str]
 Arguments = argparse.Namespace
@@ -50,7 +50,7 @@ def _hours(arguments: Arguments) -> HourRange:
 
 
 def migrate(arguments: Arguments, env: Environment, output: Output) -> int:
-    applied = database.migrate(Settings.from_environment(env).require_database_url())
+    applied = migrations.migrate(Settings.from_environment(env).require_database_url())
     output.result({"applied": applied}, "applied: " + (", ".join(applied) or "nothing, up to date"))
     return 0
 

@@ -36,7 +36,7 @@ from billing_etl.local.report import is_clean, show_report
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.rate import ensure_price
 from billing_etl.settings import Settings
-from billing_etl.store.database import migrate
+from billing_etl.store.migrations import migrate
 
 BILLING_DATABASE: Final = "billing"
 AIRFLOW_DATABASE: Final = "airflow"

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -20,12 +21,12 @@ from billing_etl.counters import (
 from billing_etl.hours import NS_PER_MINUTE, Hour, format_instant_ns
 from billing_etl.pipeline.early_facts import EarlyFacts, GivenUpError
 from billing_etl.pipeline.engine import Engine
+from billing_etl.pipeline.fact_writer import FactWriter
 from billing_etl.pipeline.fetch import ServedHour
 from billing_etl.pipeline.first_sight import FirstContext, first_context
 from billing_etl.pipeline.history import HourFirsts, InnerHistory, write_history
 from billing_etl.pipeline.hour_rows import (
     closing_rows,
-    fact_rows,
     forgotten_instants,
     instant_rows,
     node_key_column,
@@ -37,17 +38,9 @@ from billing_etl.pipeline.rate_fresh import FreshRating, HourPrices
 from billing_etl.records import Int64Array
 from billing_etl.settings import Source
 from billing_etl.store import collected
-from billing_etl.store.columns import Difference, Rows, empty_rows, replace_rows
+from billing_etl.store.columns import Rows, empty_rows, replace_rows
 from billing_etl.store.database import Connection
-from billing_etl.store.facts import (
-    FACT,
-    UsageChanges,
-    change_facts,
-    fact_difference,
-    insert_facts,
-    lock_sealings,
-    stored_facts,
-)
+from billing_etl.store.facts import FACT, lock_sealings, stored_facts
 from billing_etl.store.sources import RegisteredSeries, register_nodes, register_series
 
 _log = logging.getLogger(__name__)
@@ -171,19 +164,17 @@ class HourWriter:
         )
         first = judge_first_deltas(context.samples, self.policy)
         deltas = HourDeltas(samples, first, context.snapshot_prev_ns, self.policy)
-        usage = UsageChanges()
-        rating = early.rating if early else self._rating(prices, samples, series)
-        written, to_change = self._insert_facts(
-            samples,
-            series_ids,
-            deltas,
-            sealings,
-            usage,
-            None if early else rating,
-            early,
-            # What is written early is stored by now, and is not what was stored before.
-            empty_rows(FACT) if early or not len(stored_instants) else stored,
-        )
+        facts = FactWriter(self.connection, sealings)
+        if early:
+            rating = early.rating
+            facts.take_rest(samples, series_ids, deltas, early)
+        else:
+            rating = self._rating(prices, samples, series)
+            if not len(stored_instants):
+                stored = empty_rows(FACT)
+            facts.take_hour(
+                samples, series_ids, deltas, partial(self._stored_facts, stored), rating
+            )
         instants["compared"], instants["fell"] = deltas.compared, deltas.fell
         instants["quantity"] = deltas.quantity
 
@@ -235,9 +226,7 @@ class HourWriter:
                 self.run_id,
                 self.policy,
             ):
-                usage.add(difference)
-                written += insert_facts(self.connection, difference.inserted, sealings)
-                to_change.append(difference)
+                facts.take(difference)
         coverage = self._coverage(served)
         counts = self._counts(served, first, coverage)
         if collected.upsert_source_hour(self.connection, counts):
@@ -250,55 +239,14 @@ class HourWriter:
         # At the end: from here on this run holds up whoever rates.
         if rating is not None:
             rating.confirm(may_wait=not series.are_new)
-        usage_now = usage.write(self.connection, self.who)
-        written += sum(change_facts(self.connection, each, sealings) for each in to_change)
-        rated = 0 if rating is None else rating.post(usage_now, self.run_id)
+        usage = facts.finish(self.who)
+        rated = 0 if rating is None else rating.post(usage, self.run_id)
         outcome: Literal["collected", "unchanged"] = (
-            "collected" if changed or written else "unchanged"
+            "collected" if changed or facts.written else "unchanged"
         )
-        return self._result(outcome, counts, written, rated)
+        return self._result(outcome, counts, facts.written, rated)
 
-    def _insert_facts(
-        self,
-        samples: HourSamples,
-        series_ids: Int64Array,
-        deltas: HourDeltas,
-        sealings: dict[int, int],
-        usage: UsageChanges,
-        rating: FreshRating | None,
-        early: EarlyFacts | None,
-        stored: Rows | None,
-    ) -> tuple[int, list[Difference]]:
-        """Writes the facts that are not stored yet, block by block, but those written early.
-
-        Returns:
-            Their number, and what stored facts are to be changed once their account-hours are
-            locked.
-        """
-        written, to_change = 0, []
-        is_early = early.wrote(len(samples.series_keys)) if early else None
-        early_rows = early_quantity = 0
-        for block in samples.blocks():
-            facts = deltas.facts_of(block)
-            if is_early is not None:
-                of_early = facts.at(is_early[facts.series])
-                early_rows += len(of_early.series)
-                early_quantity += of_early.total
-                facts = facts.at(~is_early[facts.series])
-            rows = fact_rows(series_ids, facts)
-            if rating is not None:
-                rows["included_quantity"], rows["rate_id"] = rating.of(facts)
-            difference = fact_difference(self._stored_facts(block, stored), rows)
-            usage.add(difference)
-            written += insert_facts(self.connection, difference.inserted, sealings)
-            if len(difference.updated) or len(difference.deleted):
-                to_change.append(difference)
-        if early:
-            early.check(sealings, early_rows, early_quantity)
-            usage.add_all(early.usage)
-        return written + early_rows, to_change
-
-    def _stored_facts(self, block: SampleBlock, stored: Rows | None) -> Rows:
+    def _stored_facts(self, stored: Rows | None, block: SampleBlock) -> Rows:
         """The stored facts of the block's minutes."""
         of = (block.from_minute, block.until_minute)
         if stored is None:

@@ -1,6 +1,5 @@
-"""Connections, SQL files and schema migrations."""
+"""Connections, locks and SQL files."""
 
-import hashlib
 import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,8 +22,6 @@ LOCK_WAIT_SECONDS: Final = 120
 RECENT_HOURS: Final = 24
 
 _log = logging.getLogger(__name__)
-# Any two numbers no other application uses; taken while the schema is changed.
-_MIGRATION_LOCK: Final = (0x62696C6C, 1)
 
 
 @cache
@@ -91,10 +88,10 @@ class Connections:
             try:
                 yield connection
                 connection.commit()
-                self._give_back(connection)
             except BaseException:
                 connection.close()
                 raise
+            self._give_back(connection)
         except psycopg.Error as error:
             raise database_error(error) from error
 
@@ -113,18 +110,21 @@ class Connections:
                 connection.close()
 
     def _give_back(self, connection: Connection) -> None:
-        with self._lock:
-            is_kept = self._runs > 0
-        if is_kept:
-            connection.execute("select pg_advisory_unlock_all()")
-            connection.commit()
-            connection.autocommit = False
-            with self._lock:
-                is_kept = self._runs > 0
-                if is_kept:
-                    self._idle.append(connection)
-        if not is_kept:
+        """Keeps a connection for the next step, else closes it; what was committed stays."""
+        try:
+            if self._runs:
+                connection.execute("select pg_advisory_unlock_all()")
+                connection.commit()
+                connection.autocommit = False
+        except psycopg.Error as error:
+            _log.info("database: connection lost after the work was done (%s)", error)
             connection.close()
+            return
+        with self._lock:
+            if self._runs:
+                self._idle.append(connection)
+                return
+        connection.close()
 
 
 def connect(
@@ -217,80 +217,6 @@ def take_lock(
             f"{who}: waited {LOCK_WAIT_SECONDS} s for {waits_for}; nothing was written, run again "
             "when that has ended"
         ) from None
-
-
-def migrate(database_url: str) -> list[str]:
-    """Brings the schema up to date and returns what was applied; safe to run twice and at once.
-
-    A migration and its record commit together. Views are re-created when a file changed.
-    """
-    applied: list[str] = []
-    with connect(database_url, "billing_etl migrate") as connection:
-        take_lock(
-            connection,
-            "select pg_advisory_xact_lock(%s, %s)",
-            _MIGRATION_LOCK,
-            who="migrate",
-            waits_for="another run that migrates this database",
-        )
-        connection.execute("create schema if not exists billing_core")
-        connection.execute("create schema if not exists billing")
-        connection.execute(
-            "create table if not exists billing_core.migrations (name text primary key,"
-            " sha256 text not null, applied_at timestamptz not null default clock_timestamp())"
-        )
-        known = {
-            str(name): str(digest)
-            for name, digest in connection.execute(
-                "select name, sha256 from billing_core.migrations"
-            )
-        }
-        for path in sorted((SQL_DIRECTORY / "migrations").glob("*.sql")):
-            applied += _apply(connection, path, known.get(path.stem))
-        applied += _replace_views(connection, known.get("views"))
-    for name in applied:
-        _log.info("applied %s", name)
-    return applied
-
-
-def _apply(connection: Connection, path: Path, known_digest: str | None) -> list[str]:
-    text = path.read_text(encoding="utf-8")
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    if known_digest == digest:
-        return []
-    if known_digest is not None:
-        raise TerminalError(
-            f"migrate: {path.name} was applied with other content; "
-            "migrations are never edited, restore the file and add a new one"
-        )
-    _run_script(connection, text)
-    _record(connection, path.stem, digest)
-    return [path.stem]
-
-
-def _replace_views(connection: Connection, known_digest: str | None) -> list[str]:
-    texts = [path.read_text("utf-8") for path in sorted((SQL_DIRECTORY / "views").glob("*.sql"))]
-    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
-    if known_digest == digest:
-        return []
-    for text in texts:
-        _run_script(connection, text)
-    _record(connection, "views", digest)
-    return ["views"]
-
-
-def _run_script(connection: Connection, text: str) -> None:
-    # Without parameters psycopg sends the text as it is: several statements, no % escaping.
-    connection.execute(text.encode())
-
-
-def _record(connection: Connection, name: str, digest: str) -> None:
-    connection.execute(
-        "insert into billing_core.migrations (name, sha256) values (%s, %s)"
-        " on conflict (name) do update"
-        " set sha256 = excluded.sha256, applied_at = clock_timestamp()",
-        (name, digest),
-    )
 
 
 def one_row(connection: Connection, query: str, parameters: dict[str, Any]) -> TupleRow:

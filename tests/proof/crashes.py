@@ -34,7 +34,7 @@ from billing_etl.local.object_store import EmbeddedObjectStore
 from billing_etl.local.postgres import EmbeddedPostgres
 from billing_etl.pipeline.accounts import close_period
 from billing_etl.pipeline.prices import PriceFile, publish_prices
-from billing_etl.store.database import migrate
+from billing_etl.store.migrations import migrate
 from billing_etl.store.prices import SourceRegion
 from proof.crash_site import CrashSite, Moment, Services, the_nth
 

@@ -21,7 +21,7 @@ from billing_etl.local.object_store import EmbeddedObjectStore
 from billing_etl.local.postgres import EmbeddedPostgres
 from billing_etl.pipeline.engine import Engine
 from billing_etl.settings import Settings, Source
-from billing_etl.store.database import migrate
+from billing_etl.store.migrations import migrate
 from proof.model import Model, SourceModel
 
 TOKEN = "token-of-the-proof"

@@ -48,7 +48,7 @@ from billing_etl.local.postgres import EmbeddedPostgres
 from billing_etl.pipeline.accounts import add_credit, close_period
 from billing_etl.pipeline.deliver import DeliverResult, deliver_hours
 from billing_etl.pipeline.reconcile import ReconcileResult, reconcile_hours
-from billing_etl.store import database
+from billing_etl.store import database, migrations
 from proof.side_by_side import at_once, held, locked, wait_until_waiting
 
 HOURS = ("11", "12", "13")
@@ -756,7 +756,7 @@ def test_migrations_at_once_apply_each_file_once(
     """Four processes on an empty database, all of them at its door before the first may enter."""
     door = Line(empty_database_url, tmp_path, line.stack)
     environment = {"DATABASE_URL": empty_database_url}
-    with locked(door, f"select pg_advisory_xact_lock{database._MIGRATION_LOCK}") as holder:
+    with locked(door, f"select pg_advisory_xact_lock{migrations._MIGRATION_LOCK}") as holder:
         running = [process(environment, "migrate", "--json") for _ in range(4)]
         wait_until_waiting(holder, 4)
     answers = [answer_of(each) for each in running]

@@ -166,6 +166,18 @@ def test_a_credit_that_was_given_is_a_success_though_its_run_cannot_be_recorded(
     assert unrecorded(caplog) == ["success"]
 
 
+def test_a_connection_lost_after_the_commit_takes_nothing_back(line: Line) -> None:
+    """It is kept for the next step of the run; when that fails, the next step gets another."""
+    with line.engine.run("test"):
+        with line.engine.connect() as connection:
+            connection.execute("create table billing_core.kept (n int)")
+            connection.commit()
+            with psycopg.connect(line.database_url, autocommit=True) as other:
+                other.execute("select pg_terminate_backend(%s)", (connection.info.backend_pid,))
+        with line.engine.connect() as connection:
+            assert connection.execute("select count(*) from billing_core.kept").fetchone() == (0,)
+
+
 def unrecorded(caplog: pytest.LogCaptureFixture) -> list[str]:
     """The ends of runs that a warning says are not recorded."""
     return [

@@ -25,13 +25,13 @@ from billing_etl.errors import BillingError, RetryableError
 from billing_etl.hours import Hour, HourRange
 from billing_etl.pipeline.accounts import add_credit, close_period
 from billing_etl.pipeline.deliver import deliver_hours
-from billing_etl.store import database
+from billing_etl.store import database, migrations
 from proof.side_by_side import locked
 
 HOUR = HourRange.single(hour_of("12"))
 RATING = "select pg_advisory_xact_lock(hashtext('billing_etl rating'))"
 SOURCE = "select pg_advisory_xact_lock(hashtextextended('billing_etl source jp-1', 0))"
-MIGRATION = f"select pg_advisory_xact_lock{database._MIGRATION_LOCK}"
+MIGRATION = f"select pg_advisory_xact_lock{migrations._MIGRATION_LOCK}"
 RATING_WAITS = (
     "ratings and ledger: waits for another run that rates, changes prices or regions, credits or"
     " closes a period"
@@ -121,7 +121,7 @@ WAITS = {
     ),
     "migrate while migrated": Wait(
         MIGRATION,
-        lambda line: database.migrate(line.database_url),
+        lambda line: migrations.migrate(line.database_url),
         "migrate: waits for another run that migrates this database",
     ),
 }  # fmt: skip

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 from pipeline.harness import JSON, Line, Row, hour_of, states
 
-from billing_etl.store.database import migrate
+from billing_etl.store.migrations import migrate
 from scenarios.case import Case, assert_shows, seen
 
 # First seen at 12:56 with 1000 bytes on its counter; a restart at 13:30; A is away in hour 14.
