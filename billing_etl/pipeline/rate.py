@@ -9,7 +9,7 @@ import numpy as np
 
 from billing_etl.hours import Hour, HourRange
 from billing_etl.pipeline.engine import Engine
-from billing_etl.rating import PriceBook, split_quota
+from billing_etl.rating import PriceBook, Rate, split_quota
 from billing_etl.records import Int64Array
 from billing_etl.store import ratings
 from billing_etl.store.columns import Rows, rows_of
@@ -101,7 +101,8 @@ class _Rater:
     def __init__(self, connection: Connection, book: PriceBook) -> None:
         self.connection = connection
         self.book = book
-        self._rate_ids: dict[tuple[str, str, str, Hour], Int64Array] = {}
+        self._within: dict[tuple[str, str, str, Hour], Int64Array] = {}
+        self._rate_ids: dict[Rate | None, int] = {None: 0}
 
     def rate(
         self, chunk: Sequence[AccountHour], used_before: Sequence[int]
@@ -188,13 +189,15 @@ class _Rater:
         """Rate ids of a series in an hour: one, or one per minute."""
         account = name.account_uuid if self.book.is_priced_alone(name.account_uuid) else ""
         key = (account, name.source_id, name.inbound_tag, hour)
-        if key not in self._rate_ids:
+        if key not in self._within:
             rates = self.book.rates_within(
                 name.account_uuid, name.source_id, name.inbound_tag, hour
             )
-            known = ratings.rate_ids(self.connection, rates)
-            self._rate_ids[key] = np.array([known[rate] for rate in rates], dtype=np.int64)
-        return self._rate_ids[key]
+            # The same few rates hold for hours and hours.
+            if not self._rate_ids.keys() >= set(rates):
+                self._rate_ids |= ratings.rate_ids(self.connection, rates)
+            self._within[key] = np.array([self._rate_ids[rate] for rate in rates], dtype=np.int64)
+        return self._within[key]
 
 
 def _consumption_order(facts: Rows, names: dict[int, SeriesNames]) -> Int64Array:

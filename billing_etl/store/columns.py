@@ -39,6 +39,12 @@ def rows_of(dtype: np.dtype[np.void], columns: Mapping[str, Any]) -> Rows:
     return rows
 
 
+def minute_bounds(rows: Rows) -> dict[str, int]:
+    """The minutes of rows as ``from_minute`` and ``until_minute`` (exclusive) of a statement."""
+    minutes = rows["minute"]
+    return {"from_minute": int(minutes.min()), "until_minute": int(minutes.max()) + 1}
+
+
 def _wire_type(dtype: np.dtype[np.void]) -> np.dtype[np.void]:
     """The binary COPY layout of a row: field count, then length and big-endian value per field."""
     fields: list[tuple[str, Any]] = [("_count", ">i2")]

@@ -7,7 +7,14 @@ import numpy as np
 from psycopg import sql as composed
 
 from billing_etl.hours import Hour
-from billing_etl.store.columns import Difference, Rows, copy_rows, fetch_rows, stage_rows
+from billing_etl.store.columns import (
+    Difference,
+    Rows,
+    copy_rows,
+    fetch_rows,
+    minute_bounds,
+    stage_rows,
+)
 from billing_etl.store.database import Connection, array_literal, sql, take_lock
 from billing_etl.store.sources import TRAFFIC_METER_ID
 
@@ -196,11 +203,16 @@ def change_facts(connection: Connection, difference: Difference, sealings: dict[
             composed.SQL(
                 "delete from billing_core.facts f using {} s"
                 " where f.series_id = s.series_id and f.minute = s.minute"
-            ).format(staged)
+                " and f.minute >= %(from_minute)s and f.minute < %(until_minute)s"
+            ).format(staged),
+            minute_bounds(difference.deleted),
         )
     if len(difference.updated):
         staged = stage_rows(connection, "staged_facts", "billing_core.facts", difference.updated)
-        connection.execute(composed.SQL(sql("collect/update_facts")).format(staged=staged))
+        connection.execute(
+            composed.SQL(sql("collect/update_facts")).format(staged=staged),
+            minute_bounds(difference.updated),
+        )
     return len(difference.updated) + len(difference.deleted)
 
 

@@ -11,7 +11,7 @@ from billing_etl.errors import UsageError
 from billing_etl.hours import Hour, HourRange
 from billing_etl.rating import PriceBook, PriceVersion, Rate, next_period, period_of
 from billing_etl.settings import Settings
-from billing_etl.store.columns import Rows, fetch_rows, stage_rows
+from billing_etl.store.columns import Rows, empty_rows, fetch_rows, minute_bounds, stage_rows
 from billing_etl.store.database import Connection, array_literal, one_row, sql, take_lock
 from billing_etl.store.sources import TRAFFIC_METER_ID
 
@@ -225,7 +225,13 @@ def pick(connection: Connection, hours: HourRange, anchor: int) -> list[AccountH
 
 def facts_of(connection: Connection, picked: Sequence[AccountHour]) -> Rows:
     """Facts of account-hours; ``position`` counts them from 1."""
-    return fetch_rows(connection, sql("rate/facts"), _keys(picked), RATED_FACT)
+    if not picked:
+        return empty_rows(RATED_FACT)
+    bounds = {
+        "from_minute": min(item.hour for item in picked).first_minute,
+        "until_minute": max(item.hour for item in picked).next.first_minute,
+    }
+    return fetch_rows(connection, sql("rate/facts"), _keys(picked) | bounds, RATED_FACT)
 
 
 def used_before(connection: Connection, picked: Sequence[AccountHour]) -> list[int]:
@@ -308,7 +314,9 @@ def write_ratings(connection: Connection, changed: Rows) -> None:
     """Writes included quantities and rates of facts."""
     if len(changed):
         staged = stage_rows(connection, "staged_ratings", "billing_core.facts", changed)
-        connection.execute(composed.SQL(sql("rate/update_facts")).format(staged=staged))
+        connection.execute(
+            composed.SQL(sql("rate/update_facts")).format(staged=staged), minute_bounds(changed)
+        )
 
 
 def post(
