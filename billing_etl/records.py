@@ -1,5 +1,6 @@
 """Typed records that pass between rooms. They hold data and rules of shape, no behaviour."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -42,8 +43,8 @@ class Snapshot:
     node_id: str
     accounts: list[str]
     inbound_tags: list[str]
-    uplink_bytes_total: list[int]
-    downlink_bytes_total: list[int]
+    uplink_bytes_total: Int64Array | Sequence[int]
+    downlink_bytes_total: Int64Array | Sequence[int]
     bad_samples: list[BadSample]
 
     @property

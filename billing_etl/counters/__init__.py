@@ -13,9 +13,9 @@ from billing_etl.counters.samples import (
     OnBlock,
     SampleBlock,
     SampleCollector,
-    SeriesKey,
     served_hour_digest,
 )
+from billing_etl.counters.series import NodeKey, SeriesKey, SeriesNames, SeriesTable
 from billing_etl.counters.sums import HourDeltas, LastSamples, MinuteFacts
 
 __all__ = [
@@ -29,10 +29,13 @@ __all__ = [
     "LastSamples",
     "MinuteFacts",
     "NodeCoverage",
+    "NodeKey",
     "OnBlock",
     "SampleBlock",
     "SampleCollector",
     "SeriesKey",
+    "SeriesNames",
+    "SeriesTable",
     "cover_hour",
     "judge_first_deltas",
     "served_hour_digest",

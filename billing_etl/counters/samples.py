@@ -8,7 +8,9 @@ from itertools import islice
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
+from billing_etl.counters.series import NodeKey, SeriesNames, SeriesTable
 from billing_etl.hours import NS_PER_MINUTE, format_instant_ns
 from billing_etl.records import BadSample, BoolArray, Int64Array, Snapshot
 
@@ -18,25 +20,7 @@ HASH_BYTES: Final = 16
 BLOCK_SAMPLES = 100_000
 _FIRST_BLOCK_SHARE: Final = 4
 _NO_MINUTE: Final = 2**31 - 1
-
-
-class NodeKey(NamedTuple):
-    """A node of a source (C2)."""
-
-    env: str
-    node_id: str
-
-
-class SeriesKey(NamedTuple):
-    """A series of a source: what a pair of counters belongs to."""
-
-    env: str
-    node_id: str
-    account_uuid: str
-    inbound_tag: str
-
-    def __str__(self) -> str:
-        return f"{self.env}/{self.node_id} {self.account_uuid} {self.inbound_tag}"
+_IDENTITY: Final = np.dtype([("high", ">u8"), ("low", ">u8")])
 
 
 class PlacedBadSample(NamedTuple):
@@ -86,7 +70,7 @@ class SampleBlock:
         )
 
 
-OnBlock: TypeAlias = Callable[[SampleBlock, Sequence[SeriesKey]], None]
+OnBlock: TypeAlias = Callable[[SampleBlock, SeriesNames], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +105,8 @@ class SeriesEvents:
 class HourSamples:
     """The usable samples of a window, each series at each instant once.
 
-    ``series_node[s]`` indexes ``nodes``. The samples themselves come block by block, so that an
-    hour takes no more memory than a block and what is known of each series.
+    ``series_node[s]`` indexes ``nodes``. The samples themselves come block by block, so that
+    an hour takes no more memory than a block and what is known of each series.
 
     Attributes:
         first, last: of each series present, its first and its last sample.
@@ -133,9 +117,8 @@ class HourSamples:
         conflicts: samples whose repetitions had other values, with the totals used (C3).
     """
 
-    nodes: list[NodeKey]
-    series_keys: list[SeriesKey]
-    series_node: Int64Array
+    nodes: Sequence[NodeKey]
+    series_keys: SeriesNames
     first: SeriesSamples
     last: SeriesSamples
     used_samples: int
@@ -148,6 +131,10 @@ class HourSamples:
     bad_samples: list[PlacedBadSample]
     _store: "_BlockStore"
     _position: Int64Array
+
+    @property
+    def series_node(self) -> Int64Array:
+        return self.series_keys.node
 
     @property
     def served_samples(self) -> int:
@@ -303,11 +290,8 @@ class SampleCollector:
         self._most_samples = BLOCK_SAMPLES if block_samples is None else block_samples
         self._block_samples = self._most_samples // _FIRST_BLOCK_SHARE
         self._on_block = on_block
-        self._told_series = 0
-        self._nodes: dict[NodeKey, int] = {}
-        self._series: dict[SeriesKey, int] = {}
-        self._series_node: list[int] = []
-        self._identities: list[bytes] = []
+        self._series = SeriesTable()
+        self._identities = np.zeros(0, dtype=_IDENTITY)
         self._layouts: dict[int, _Layout] = {}
         # Snapshots in the order of their arrival.
         self._snapshots: dict[tuple[int, int], int] = {}
@@ -343,23 +327,22 @@ class SampleCollector:
         if self._open_samples >= self._block_samples and minute > self._newest_minute:
             self._end_block(minute)
         self._newest_minute = max(self._newest_minute, minute)
-        node_key = NodeKey(snapshot.env, snapshot.node_id)
-        node = self._nodes.setdefault(node_key, len(self._nodes))
+        node = self._series.node(NodeKey(snapshot.env, snapshot.node_id))
         place = self._snapshots.setdefault((node, snapshot.instant_ns), len(self._snapshots))
         if place == len(self._snapshot_samples):
             self._snapshot_samples.append(0)
         self._snapshot_samples[place] += snapshot.samples
-        codes = self._codes(node, node_key, snapshot)
+        codes = self._codes(node, snapshot)
         self._series_codes.append(codes)
         self._snapshot_codes.append(np.full(len(codes), place, dtype=np.int64))
-        self._uplink.append(np.array(snapshot.uplink_bytes_total, dtype=np.int64))
-        self._downlink.append(np.array(snapshot.downlink_bytes_total, dtype=np.int64))
+        self._uplink.append(np.asarray(snapshot.uplink_bytes_total, dtype=np.int64))
+        self._downlink.append(np.asarray(snapshot.downlink_bytes_total, dtype=np.int64))
         self._open_samples += len(codes)
         self._bad += [
             PlacedBadSample(node, snapshot.instant_ns, bad) for bad in snapshot.bad_samples
         ]
 
-    def _codes(self, node: int, node_key: NodeKey, snapshot: Snapshot) -> Int64Array:
+    def _codes(self, node: int, snapshot: Snapshot) -> Int64Array:
         layout = self._layouts.setdefault(node, _Layout())
         same_lists = (
             layout.accounts is snapshot.accounts and layout.inbound_tags is snapshot.inbound_tags
@@ -368,18 +351,9 @@ class SampleCollector:
             layout.accounts == snapshot.accounts and layout.inbound_tags == snapshot.inbound_tags
         ):
             return layout.codes
-        codes = []
-        for account, tag in zip(snapshot.accounts, snapshot.inbound_tags, strict=True):
-            key = SeriesKey(*node_key, account, tag)
-            code = self._series.setdefault(key, len(self._series))
-            if code == len(self._series_node):
-                self._series_node.append(node)
-                identity = f"{account}\0{tag}".encode()
-                self._identities.append(hashlib.blake2b(identity, digest_size=HASH_BYTES).digest())
-            codes.append(code)
-        layout = _Layout(snapshot.accounts, snapshot.inbound_tags, np.array(codes, dtype=np.int64))
-        self._layouts[node] = layout
-        return layout.codes
+        codes = self._series.codes(node, snapshot.accounts, snapshot.inbound_tags)
+        self._layouts[node] = _Layout(snapshot.accounts, snapshot.inbound_tags, codes)
+        return codes
 
     def _end_block(self, until_minute: int) -> None:
         """Sorts what was added since the last block, each series at an instant once (C3)."""
@@ -412,23 +386,22 @@ class SampleCollector:
         self._used += len(series)
         block = _Block(series, snapshot, uplink, downlink, self._from_minute, until_minute)
         self._ends.take(block, len(self._series))
+        names = self._series.names()
+        new_names = names[len(self._identities) :]
+        self._identities = np.concatenate([self._identities, _identities(new_names)])
         self._hash_snapshots(block)
         self._store.append(block)
         self._from_minute = until_minute
         self._block_samples = min(2 * self._block_samples, self._most_samples)
         if self._on_block is not None:
-            new_series = list(islice(self._series, self._told_series, None))
-            self._told_series = len(self._series)
             ended = SampleBlock(
                 series, snapshot, instant_ns, uplink, downlink, block.from_minute, until_minute
             )
-            self._on_block(ended, new_series)
+            self._on_block(ended, new_names)
 
     def _hash_snapshots(self, block: _Block) -> None:
         """Per snapshot a hash over its samples in an order of their own, and its bad samples."""
-        identity = np.frombuffer(
-            b"".join(self._identities), dtype=[("high", ">u8"), ("low", ">u8")]
-        )
+        identity = self._identities
         rank = np.empty(len(identity), dtype=np.int64)
         rank[np.lexsort((identity["low"], identity["high"]))] = np.arange(len(identity))
         first = len(self._snapshot_hashes)
@@ -461,10 +434,10 @@ class SampleCollector:
         position = np.empty(len(order), dtype=np.int64)
         position[order] = np.arange(len(order))
         snapshot_ns = arrived[order, 1]
+        names = self._series.names()
         return HourSamples(
-            nodes=list(self._nodes),
-            series_keys=list(self._series),
-            series_node=np.array(self._series_node, dtype=np.int64),
+            nodes=names.nodes,
+            series_keys=names,
             first=self._ends.samples("first", position, snapshot_ns),
             last=self._ends.samples("last", position, snapshot_ns),
             used_samples=self._used,
@@ -490,6 +463,15 @@ def served_hour_digest(snapshots: Iterable[Snapshot]) -> tuple[int, int, bytes]:
         collector.add(snapshot)
     samples = collector.finish()
     return len(samples.snapshot_ns), samples.served_samples, samples.content_hash()
+
+
+def _identities(names: SeriesNames) -> NDArray[np.void]:
+    """Of each series a hash of its account and tag: the same in every hour, whatever its code."""
+    digests = [
+        hashlib.blake2b(f"{name.account_uuid}\0{name.inbound_tag}".encode(), digest_size=HASH_BYTES)
+        for name in names
+    ]
+    return np.frombuffer(b"".join(each.digest() for each in digests), dtype=_IDENTITY)
 
 
 def _starts(values: Int64Array) -> BoolArray:

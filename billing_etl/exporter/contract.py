@@ -6,15 +6,17 @@ that only the bad samples are put aside (C11).
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
+import numpy as np
 
 from billing_etl.errors import RetryableError, TerminalError
 from billing_etl.hours import NS_PER_SECOND, parse_instant_ns
-from billing_etl.records import BadSample, Snapshot
+from billing_etl.records import BadSample, Int64Array, Snapshot
 
 MAX_TOTAL_BYTES: Final = 2**63 - 1
 MAX_TAG_BYTES: Final = 255
@@ -142,7 +144,10 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """The uuids and tags of a snapshot, all of them usable, and their accounts."""
+    """The uuids and tags of a snapshot, all of them usable, and their accounts.
+
+    Where uuids are in lower case already, they are the accounts: one list.
+    """
 
     uuids: list[str]
     tags: list[str]
@@ -158,7 +163,7 @@ class KnownText:
     """
 
     accounts: dict[str, str] = field(default_factory=dict)
-    tags: set[str] = field(default_factory=set)
+    tags: dict[str, str] = field(default_factory=dict)
     layouts: dict[tuple[str, str], _Layout] = field(default_factory=dict)
 
     def account(self, uuid: str) -> str | None:
@@ -166,19 +171,20 @@ class KnownText:
         if not _UUID.fullmatch(uuid):
             return None
         _keep_bounded(self.accounts)
-        return self.accounts.setdefault(uuid, uuid.lower())
+        return self.accounts.setdefault(uuid, uuid if uuid == uuid.lower() else uuid.lower())
 
-    def has_tag(self, tag: str) -> bool:
-        """Whether the tag can be used; a new one is checked and remembered."""
-        if tag not in self.tags:
-            if _tag_reason(tag) is not None:
-                return False
-            _keep_bounded(self.tags)
-            self.tags.add(tag)
-        return True
+    def tag(self, tag: str) -> str | None:
+        """The tag, or None when it cannot be used; a new one is checked and remembered."""
+        known = self.tags.get(tag)
+        if known is not None:
+            return known
+        if _tag_reason(tag) is not None:
+            return None
+        _keep_bounded(self.tags)
+        return self.tags.setdefault(tag, tag)
 
 
-def _keep_bounded(known: dict[Any, Any] | set[str]) -> None:
+def _keep_bounded(known: dict[Any, Any]) -> None:
     if len(known) >= _KNOWN_LIMIT:
         known.clear()
 
@@ -257,12 +263,17 @@ def _snapshot_of(raw: msgspec.Raw, known: KnownText) -> Snapshot:
 
 def _fast_snapshot(served: _TypedSnapshot, known: KnownText) -> Snapshot:
     samples = served.samples or []
-    uplinks = [sample.uplink_bytes_total for sample in samples]
-    downlinks = [sample.downlink_bytes_total for sample in samples]
+    try:
+        uplinks = np.array([sample.uplink_bytes_total for sample in samples], dtype=np.int64)
+        downlinks = np.array([sample.downlink_bytes_total for sample in samples], dtype=np.int64)
+    except OverflowError:
+        raise _DislikedError from None
     layout = _layout(served, samples, known)
     # Stricter than C11's bound on each sum, and decided by passes in C.
     if samples and (
-        min(uplinks) < 0 or min(downlinks) < 0 or max(uplinks) + max(downlinks) > MAX_TOTAL_BYTES
+        uplinks.min() < 0
+        or downlinks.min() < 0
+        or int(uplinks.max()) + int(downlinks.max()) > MAX_TOTAL_BYTES
     ):
         raise _DislikedError
     return _snapshot(served, layout.accounts, layout.tags, uplinks, downlinks, [])
@@ -275,13 +286,20 @@ def _layout(served: _SnapshotHead, samples: list[_Sample], known: KnownText) -> 
     layout = known.layouts.get(node)
     if layout is not None and layout.uuids == uuids and layout.tags == tags:
         return layout
-    accounts = [known.accounts.get(uuid) or known.account(uuid) for uuid in uuids]
-    usable = [account for account in accounts if account is not None]
-    if len(usable) < len(uuids) or not all(map(known.has_tag, set(tags))):
-        raise _DislikedError
+    # Every text is held once, however many nodes name it.
+    accounts = _all([known.accounts.get(uuid) or known.account(uuid) for uuid in uuids])
+    tags = _all([known.tag(tag) for tag in tags])
     _keep_bounded(known.layouts)
-    layout = known.layouts[node] = _Layout(uuids, tags, usable)
+    layout = _Layout(accounts if accounts == uuids else uuids, tags, accounts)
+    known.layouts[node] = layout
     return layout
+
+
+def _all(texts: list[str | None]) -> list[str]:
+    usable = [text for text in texts if text is not None]
+    if len(usable) < len(texts):
+        raise _DislikedError
+    return usable
 
 
 def _slow_snapshot(served: _RawSnapshot, known: KnownText) -> Snapshot:
@@ -331,8 +349,8 @@ def _snapshot(
     served: _SnapshotHead,
     accounts: list[str],
     tags: list[str],
-    uplinks: list[int],
-    downlinks: list[int],
+    uplinks: Int64Array | Sequence[int],
+    downlinks: Int64Array | Sequence[int],
     bad: list[BadSample],
 ) -> Snapshot:
     try:
@@ -361,11 +379,12 @@ def _usable_sample(raw: msgspec.Raw, known: KnownText) -> _Sample | None:
         return None
     account = known.accounts.get(sample.uuid) or known.account(sample.uuid)
     up, down = sample.uplink_bytes_total, sample.downlink_bytes_total
-    if account is None or not known.has_tag(sample.inbound_tag):
+    tag = known.tag(sample.inbound_tag)
+    if account is None or tag is None:
         return None
     if up < 0 or down < 0 or up + down > MAX_TOTAL_BYTES:
         return None
-    sample.uuid = account
+    sample.uuid, sample.inbound_tag = account, tag
     return sample
 
 

@@ -14,14 +14,20 @@ from typing import Final
 
 import numpy as np
 
-from billing_etl.counters import LastSamples, MinuteFacts, SampleBlock, SeriesKey
+from billing_etl.counters import (
+    LastSamples,
+    MinuteFacts,
+    SampleBlock,
+    SeriesNames,
+    SeriesTable,
+)
 from billing_etl.hours import Hour
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.hour_rows import fact_rows
 from billing_etl.pipeline.rate_fresh import FreshRating, HourPrices
 from billing_etl.records import BoolArray
 from billing_etl.store.collected import PREDECESSOR
-from billing_etl.store.columns import Rows, rows_of
+from billing_etl.store.columns import Rows
 from billing_etl.store.database import Connection
 from billing_etl.store.facts import UsageChanges, insert_facts, sealings_from, stored_facts
 from billing_etl.store.sources import NodeContext, RegisteredSeries, known_series
@@ -69,39 +75,31 @@ class EarlyFacts:
     def __init__(self, connection: Connection, of: EarlyHour) -> None:
         self._connection, self._hour = connection, of.hour
         nodes = [node for node in of.contexts if node.has_closing]
-        known = known_series(connection, nodes, of.hour)
-        names = [SeriesKey(*name) for name in known.names]
+        known, names = known_series(connection, nodes, of.hour)
         prices = HourPrices.read(connection, of.engine, of.source_id, of.hour, names)
         connection.commit()  # nobody who rates may wait for this transaction to know a rate
         self._sealings = sealings_from(connection, of.hour)
-        self._series_ids, self._account_keys = known.series_ids, known.account_keys
-        self._predecessors = rows_of(
-            PREDECESSOR,
-            {
-                "series_id": known.series_ids,
-                "last_ns": known.last_ns,
-                "last_uplink": known.last_uplink,
-                "last_downlink": known.last_downlink,
-            },
-        )
-        self._names = names
-        # Of a series by its name, and by the code that the hour's samples give it; -1: not known.
-        self._code_of = {name: code for code, name in enumerate(names)}
+        self._predecessors = known[list(PREDECESSOR.names or ())].astype(PREDECESSOR)
+        self._series_ids = known["series_id"].astype(np.int64)
+        self._account_keys = known["account_key"].astype(np.int64)
+        self._names, self._table = names, SeriesTable.of(names)
+        # By the code that the hour's samples give to a series; -1: not known.
         self._codes = np.zeros(0, dtype=np.int64)
-        self._last = LastSamples(known.last_ns, known.last_uplink, known.last_downlink)
+        self._last = LastSamples(
+            *(known[name].astype(np.int64) for name in ("last_ns", "last_uplink", "last_downlink"))
+        )
         self.usage = UsageChanges()
         self.rating: FreshRating | None = None
         if prices is not None:
             self.rating = FreshRating(
-                connection, of.engine, of.source_key, of.hour, prices, names, known.account_keys
+                connection, of.engine, of.source_key, of.hour, prices, names, self._account_keys
             )
         self.rows = 0
         self.quantity = 0
 
-    def take(self, block: SampleBlock, new_series: Sequence[SeriesKey]) -> None:
+    def take(self, block: SampleBlock, new_series: SeriesNames) -> None:
         """Writes the facts of a block's known series."""
-        added = [self._code_of.get(name, -1) for name in new_series]
-        self._codes = np.concatenate([self._codes, np.array(added, dtype=np.int64)])
+        self._codes = np.concatenate([self._codes, self._table.find(new_series)])
         known = block.recoded(self._codes)
         self._write(self._last.deltas(known).facts(lambda code: str(self._names[code])))
 
@@ -153,13 +151,13 @@ class Writing:
         self._facts = pool.submit(EarlyFacts, connection, of)
         self._waiting: deque[Future[None]] = deque()
 
-    def take(self, block: SampleBlock, new_series: Sequence[SeriesKey]) -> None:
+    def take(self, block: SampleBlock, new_series: SeriesNames) -> None:
         """Gets a block written, after those before it."""
         if len(self._waiting) >= _BLOCKS_WAITING:
             self._waiting.popleft().result()
         self._waiting.append(self._pool.submit(self._write, block, new_series))
 
-    def _write(self, block: SampleBlock, new_series: Sequence[SeriesKey]) -> None:
+    def _write(self, block: SampleBlock, new_series: SeriesNames) -> None:
         self._facts.result().take(block, new_series)
 
     def finish(self) -> EarlyFacts:

@@ -15,6 +15,7 @@ from billing_etl.store import ratings
 from billing_etl.store.columns import Rows, rows_of
 from billing_etl.store.database import Connection
 from billing_etl.store.ratings import AccountHour, SeriesNames
+from billing_etl.store.sources import account_uuids
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ class _Rater:
         names = ratings.series_names(self.connection, np.unique(facts["series_id"]).tolist())
         facts = facts[_consumption_order(facts, names)]
         position = facts["position"].astype(np.int64) - 1
-        uuids = ratings.account_uuids(self.connection, sorted({item.account_key for item in chunk}))
+        uuids = account_uuids(self.connection, sorted({item.account_key for item in chunk}))
         used = np.array(used_before, dtype=np.int64)
         quota = self._quotas(chunk, uuids)
         included = split_quota(position, facts["quantity"], used[position], quota[position])

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from billing_etl.counters import MinuteFacts
-from billing_etl.counters.samples import SeriesKey
+from billing_etl.counters.series import SeriesKey
 from billing_etl.hours import Hour
 from billing_etl.pipeline.engine import Engine
 from billing_etl.rating import PriceBook, period_of, split_quota

@@ -47,7 +47,7 @@ _DELIVERED: Final = ("uplink_quantity", "downlink_quantity")
 _USAGE_CHANGE: Final = np.dtype(
     [("series_id", "i4"), ("hour", "i4"), ("quantity", "i8"), ("uplink", "i8")]
 )
-_PARTS_AT_MOST: Final = 8
+_SUMMED_ROWS: Final = 50_000
 # Sums of several facts stay below this, or are left to the database's own numbers.
 _SAFE_SUM: Final = 2.0**62
 
@@ -104,6 +104,7 @@ class UsageChanges:
 
     def __init__(self) -> None:
         self._parts: list[Rows] = []
+        self._most_rows = _SUMMED_ROWS
 
     def add_new(self, rows: Rows) -> None:
         """Takes new facts."""
@@ -112,6 +113,7 @@ class UsageChanges:
     def add_all(self, other: "UsageChanges") -> None:
         """Takes what another has gathered."""
         self._parts += other._parts
+        self._join_parts()
 
     def add(self, difference: Difference) -> None:
         """Takes what a difference of facts does to usage."""
@@ -133,8 +135,13 @@ class UsageChanges:
             rows["uplink_quantity"] * sign,
         )
         self._parts.append(_summed(changes))
-        if len(self._parts) >= _PARTS_AT_MOST:
+        self._join_parts()
+
+    def _join_parts(self) -> None:
+        """Blocks mostly name the same series, so that few rows are held."""
+        if sum(map(len, self._parts)) > self._most_rows:
             self._parts = [_summed(np.concatenate(self._parts))]
+            self._most_rows = _SUMMED_ROWS + 2 * len(self._parts[0])
 
     def write(self, connection: Connection, who: str) -> dict[tuple[int, int], int]:
         """Carries the changes to account-hours, all in one ordered statement, and marks them stale.

@@ -250,16 +250,6 @@ def series_names(connection: Connection, series_ids: Sequence[int]) -> dict[int,
     return {int(row[0]): SeriesNames(*map(str, row[1:])) for row in rows}
 
 
-def account_uuids(connection: Connection, account_keys: Sequence[int]) -> dict[int, str]:
-    """The uuid of each account."""
-    rows = connection.execute(
-        "select account_key, account_uuid::text from billing_core.accounts"
-        " where account_key = any (%s)",
-        (list(account_keys),),
-    )
-    return {int(key): str(uuid) for key, uuid in rows}
-
-
 def rate_ids(connection: Connection, rates: Iterable[Rate | None]) -> dict[Rate | None, int]:
     """The ids of rates, made where missing, all in one order; 0 for none."""
     ordered = sorted({rate for rate in rates if rate is not None})

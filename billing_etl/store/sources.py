@@ -3,15 +3,17 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import psycopg
 
+from billing_etl.counters import NodeKey, SeriesNames
 from billing_etl.errors import MismatchError
 from billing_etl.hours import Hour
 from billing_etl.records import Int64Array
 from billing_etl.settings import Source
+from billing_etl.store.columns import Rows, fetch_rows
 from billing_etl.store.database import (
     RECENT_HOURS,
     Connection,
@@ -25,6 +27,18 @@ TRAFFIC_METER_ID: Final = 1
 
 # What names a series within a source: env, node, account uuid, inbound tag.
 SeriesName = tuple[str, str, str, str]
+_SERIES_ID: Final = np.dtype([("series_id", "i4"), ("account_key", "i4")])
+KNOWN_SERIES: Final = np.dtype(
+    [
+        ("last_ns", "i8"),
+        ("last_uplink", "i8"),
+        ("last_downlink", "i8"),
+        ("series_id", "i4"),
+        ("account_key", "i4"),
+        ("node_key", "i4"),
+        ("tag", "i4"),
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,45 +217,62 @@ def register_series(
         "tag_of": array_literal(tags[name[3]] for name in names),
         "meter_id": TRAFFIC_METER_ID,
     }
-    ids = _series_ids(connection, parameters)
-    are_new = (None, None) in ids
+    ids = fetch_rows(connection, sql("collect/series_ids"), parameters, _SERIES_ID)
+    are_new = bool((ids["series_id"] == 0).any())
     if are_new:
         register_accounts(connection, [name[2] for name in names], opening_balance)
         connection.execute(sql("collect/register_series").encode(), parameters)
-        ids = _series_ids(connection, parameters)
+        ids = fetch_rows(connection, sql("collect/series_ids"), parameters, _SERIES_ID)
     return RegisteredSeries(
-        np.array([series for series, _ in ids], dtype=np.int64),
-        np.array([account for _, account in ids], dtype=np.int64),
-        are_new,
+        ids["series_id"].astype(np.int64), ids["account_key"].astype(np.int64), are_new
     )
 
 
-@dataclass(frozen=True, slots=True)
-class KnownSeries:
-    """Series with their newest closing before an hour, in the order of their ids; parallel."""
+def known_series(
+    connection: Connection, nodes: Sequence[NodeContext], hour: Hour
+) -> tuple[Rows, SeriesNames]:
+    """The series of nodes that were seen not long before an hour (C4), and their names.
 
-    names: list[SeriesName]
-    series_ids: Int64Array
-    account_keys: Int64Array
-    last_ns: Int64Array
-    last_uplink: Int64Array
-    last_downlink: Int64Array
-
-
-def known_series(connection: Connection, nodes: Sequence[NodeContext], hour: Hour) -> KnownSeries:
-    """The series of nodes that were seen not long before an hour (C4)."""
+    Rows of ``KNOWN_SERIES``: each with its newest closing, in the order of their ids.
+    """
     of = {node.node_key: (node.env, node.node_id) for node in nodes}
+    of_nodes = {"node_keys": list(of), "meter_id": TRAFFIC_METER_ID}
+    tags = [
+        str(tag)
+        for (tag,) in connection.execute(
+            "select distinct inbound_tag from billing_core.series"
+            " where node_key = any (%(node_keys)s) and meter_id = %(meter_id)s",
+            of_nodes,
+        )
+    ]
+    rows = fetch_rows(
+        connection,
+        sql("collect/known_series"),
+        of_nodes | {"hour": hour.index, "from_hour": hour.index - RECENT_HOURS, "tags": tags},
+        KNOWN_SERIES,
+    )
+    account_keys, account = np.unique(rows["account_key"], return_inverse=True)
+    node_keys, node = np.unique(rows["node_key"], return_inverse=True)
+    uuids = account_uuids(connection, account_keys.tolist())
+    names = SeriesNames(
+        [NodeKey(*of[key]) for key in node_keys.tolist()],
+        [uuids[key] for key in account_keys.tolist()],
+        tags,
+        node,
+        account,
+        rows["tag"].astype(np.int64) - 1,
+    )
+    return rows, names
+
+
+def account_uuids(connection: Connection, account_keys: Sequence[int]) -> dict[int, str]:
+    """The uuid of each account."""
     rows = connection.execute(
-        sql("collect/known_series").encode(),
-        {
-            "node_keys": list(of),
-            "hour": hour.index,
-            "from_hour": hour.index - RECENT_HOURS,
-            "meter_id": TRAFFIC_METER_ID,
-        },
-    ).fetchall()
-    numbers = np.array([(row[0], row[1], *row[5:]) for row in rows], dtype=np.int64).reshape(-1, 5)
-    return KnownSeries([(*of[row[2]], row[3], row[4]) for row in rows], *numbers.T.copy())
+        "select account_key, account_uuid::text from billing_core.accounts"
+        " where account_key = any (%s)",
+        (list(account_keys),),
+    )
+    return {int(key): str(uuid) for key, uuid in rows}
 
 
 def register_accounts(
@@ -259,10 +290,6 @@ def register_accounts(
         who="new accounts",
         waits_for="another run that adds the same accounts",
     )
-
-
-def _series_ids(connection: Connection, parameters: dict[str, object]) -> list[tuple[Any, ...]]:
-    return connection.execute(sql("collect/series_ids").encode(), parameters).fetchall()
 
 
 def note_failure(

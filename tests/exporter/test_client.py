@@ -70,7 +70,7 @@ def test_a_recorded_page_with_ties_offsets_fractions_and_null_samples() -> None:
         since_ns = parse_instant_ns("2026-08-01T10:00:00Z")
         read = list(reader.snapshots(since_ns, since_ns + NS_PER_HOUR))
 
-    assert [(s.instant_ns - since_ns, s.node_id, s.uplink_bytes_total) for s in read] == [
+    assert [(s.instant_ns - since_ns, s.node_id, list(s.uplink_bytes_total)) for s in read] == [
         (0, "node-1", [1]),
         (60_123_456_789, "node-1", [2]),
         (60_123_456_789, "node-2", [3]),

@@ -33,7 +33,7 @@ from billing_etl.counters.history import (
     reset_classes,
     reset_findings,
 )
-from billing_etl.counters.samples import SeriesKey
+from billing_etl.counters.series import SeriesKey
 from billing_etl.hours import NS_PER_SECOND, format_instant_ns, parse_hour
 from billing_etl.pipeline.history import InnerHistory
 from billing_etl.records import BadSample, Int64Array, Snapshot

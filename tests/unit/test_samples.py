@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from billing_etl.counters import HourSamples, SampleCollector, served_hour_digest
-from billing_etl.counters.samples import NodeKey, SampleBlock, SeriesKey, SeriesSamples
+from billing_etl.counters.samples import SampleBlock, SeriesSamples
+from billing_etl.counters.series import NodeKey, SeriesKey
 from billing_etl.records import BadSample, Snapshot
 
 A = "3f2b0a1c-0000-4000-8000-00000000000a"
@@ -190,7 +191,7 @@ def test_nodes_and_series_are_named_and_joined() -> None:
     samples = collected(snapshot(7, (A, 1, 1), node="n-2"), snapshot(7, (B, 2, 2), node="n-1"))
 
     assert samples.nodes == [NodeKey("prod", "n-2"), NodeKey("prod", "n-1")]
-    assert samples.series_keys == [
+    assert list(samples.series_keys) == [
         SeriesKey("prod", "n-2", A, "tcp"),
         SeriesKey("prod", "n-1", B, "tcp"),
     ]
