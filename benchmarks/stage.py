@@ -169,7 +169,7 @@ class Stage:
     def source(self, fleet: Fleet, delay_ms: int = 0) -> dict[str, Any]:
         """The entry of EXPORTER_SOURCES_JSON of a fleet; answers begin after the delay."""
         return self.source_named(fleet.name, delay_ms) | {
-            "interval_seconds": 60 * fleet.interval_minutes
+            "interval_seconds": fleet.interval_seconds
         }
 
     def source_named(self, name: str, delay_ms: int = 0) -> dict[str, Any]:

@@ -170,7 +170,7 @@ class Fleet:
         name: of the source, and of what it is served under.
         accounts: their numbers; every one is on every node, on both inbounds.
         nodes: how many.
-        snapshots: per node and hour; divides 60.
+        snapshots: per node and hour; divides 60, or is a multiple of it.
         active_of_ten: of ten series so many change in an hour, then in every snapshot of it.
             Which ones changes from hour to hour.
     """
@@ -187,11 +187,11 @@ class Fleet:
     ) -> None:
         self.name = name
         self.expected = Expected()
-        self.interval_minutes = 60 // snapshots
+        self.interval_seconds = 3600 // snapshots
         self._directory = directory
         self._texts = SampleTexts(accounts)
         self._node_ids = [f"{name}-node-{number}" for number in range(nodes)]
-        self._snapshots = snapshots
+        self.snapshots = snapshots
         self._active_of_ten = active_of_ten
         self._random = np.random.default_rng(zlib.crc32(name.encode()))
         self._weights = self._texts.weights()
@@ -200,7 +200,7 @@ class Fleet:
 
     @property
     def samples_per_hour(self) -> int:
-        return len(self._node_ids) * self._snapshots * len(self._texts)
+        return len(self._node_ids) * self.snapshots * len(self._texts)
 
     def serve(self, hours: Sequence[Hour]) -> None:
         """Lets the counters grow over consecutive hours, later than all before.
@@ -208,7 +208,7 @@ class Fleet:
         They are served instead of what was, after one snapshot of how the counters stood before.
         """
         with ServedFile(self._directory, self.name) as file:
-            self._write(file, hours[0].first_minute - self.interval_minutes)
+            self._write(file, hours[0].first_minute * 60 - self.interval_seconds)
             for hour in hours:
                 self._grow(file, hour)
 
@@ -216,23 +216,25 @@ class Fleet:
         before = self._totals.tolist()
         series = np.arange(len(self._texts))
         active = (series + hour.index) % 10 < self._active_of_ten
-        for minute in range(hour.first_minute, hour.next.first_minute, self.interval_minutes):
+        seconds = range(60 * hour.first_minute, 60 * hour.next.first_minute, self.interval_seconds)
+        for second in seconds:
             grown = self._random.integers(1, _MOST_BYTES_PER_SNAPSHOT, self._totals.shape)
             self._totals += grown * self._weights * active
-            self._write(file, minute)
+            self._write(file, second)
         month, after = month_of(hour), self._totals.tolist()
         for earlier, later in zip(before, after, strict=True):
             for at in np.flatnonzero(active).tolist():
                 self.expected.add(
                     month,
                     self._texts.account_of(at),
-                    self._snapshots,
+                    min(self.snapshots, 60),
                     later[0][at] - earlier[0][at],
                     later[1][at] - earlier[1][at],
                 )
 
-    def _write(self, file: ServedFile, minute: int) -> None:
-        for second, (node_id, (uplink, downlink)) in enumerate(
-            zip(self._node_ids, self._totals.tolist(), strict=True), start=3
+    def _write(self, file: ServedFile, second: int) -> None:
+        for later, (node_id, (uplink, downlink)) in enumerate(
+            zip(self._node_ids, self._totals.tolist(), strict=True)
         ):
-            file.add(collected_at_ns(minute, second), node_id, self._texts.all(uplink, downlink))
+            instant_ns = collected_at_ns(second // 60, second % 60 + later)
+            file.add(instant_ns, node_id, self._texts.all(uplink, downlink))

@@ -141,7 +141,7 @@ class UsageChanges:
         """Blocks mostly name the same series, so that few rows are held."""
         if sum(map(len, self._parts)) > self._most_rows:
             self._parts = [_summed(np.concatenate(self._parts))]
-            self._most_rows = _SUMMED_ROWS + 2 * len(self._parts[0])
+            self._most_rows = _SUMMED_ROWS + len(self._parts[0])
 
     def write(self, connection: Connection, who: str) -> dict[tuple[int, int], int]:
         """Carries the changes to account-hours, all in one ordered statement, and marks them stale.
