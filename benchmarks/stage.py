@@ -60,6 +60,11 @@ class Run:
     def samples_per_second(self) -> float:
         return self.samples / self.seconds
 
+    @property
+    def most_samples_per_second(self) -> float:
+        """What the same work would reach if no core were ever idle."""
+        return self.samples / (sum(self.cpu_seconds.values()) / (os.cpu_count() or 1))
+
 
 def mean_cpu_seconds(runs: Sequence[Run]) -> dict[str, float]:
     """CPU seconds of a run, by who used them."""

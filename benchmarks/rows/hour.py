@@ -22,21 +22,23 @@ _COLUMNS: Final = sql.SQL(
 
 
 @dataclass(frozen=True, slots=True)
-class _Scale:
+class HourScale:
+    """How many accounts an hour has, and how often it is measured."""
+
     accounts: int
     repetitions: int
     scaled: str = ""
 
 
-_SCALES: Final[dict[Size, _Scale]] = {
-    "full": _Scale(2500, 7),
-    "quick": _Scale(2500, 3),
-    "tiny": _Scale(20, 1, "20 accounts"),
+HOUR_SCALES: Final[dict[Size, HourScale]] = {
+    "full": HourScale(2500, 7),
+    "quick": HourScale(2500, 3),
+    "tiny": HourScale(20, 1, "20 accounts"),
 }
 
 
 def measure(stage: Stage, size: Size) -> list[Measure]:
-    scale = _SCALES[size]
+    scale = HOUR_SCALES[size]
     fleet = Fleet(stage.worlds, "all-active", range(scale.accounts))
     fleet.serve([HOUR.previous, HOUR])
     sources = [stage.source(fleet)]
@@ -57,6 +59,7 @@ def measure(stage: Stage, size: Size) -> list[Measure]:
             rewritten.append(sum(before[table] != after[table] for table in before))
             copies.append(fleet.samples_per_hour / _bare_copy_seconds(stage, url))
     rates = [run.samples_per_second for run in firsts]
+    limits = [run.most_samples_per_second for run in firsts]
     replay_rates = [run.samples_per_second for run in replays]
     return [
         Measure(
@@ -83,6 +86,15 @@ def measure(stage: Stage, size: Size) -> list[Measure]:
             ratios=[rate / copy for rate, copy in zip(rates, copies, strict=True)],
             ratio_goal=at_least(0.6),
             note="binary, one connection, keyed partition, with commit",
+            scaled=scale.scaled,
+        ),
+        Measure(
+            "hour / what its CPU seconds allow",
+            "samples/s (limit)",
+            limits,
+            ratios=[rate / limit for rate, limit in zip(rates, limits, strict=True)],
+            ratio_goal=at_least(0.8),
+            note="if pipeline, PostgreSQL and exporter kept every core busy",
             scaled=scale.scaled,
         ),
         Measure(

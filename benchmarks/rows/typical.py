@@ -1,31 +1,14 @@
 """A typical hour: one series in ten is active."""
 
-from dataclasses import dataclass
-from typing import Final
-
 from benchmarks.checks import check, count_is
 from benchmarks.measures import Measure, Size, at_least
-from benchmarks.rows.hour import HOUR
+from benchmarks.rows.hour import HOUR, HOUR_SCALES
 from benchmarks.stage import Run, Stage, mean_cpu_seconds
 from benchmarks.worlds import Fleet
 
 
-@dataclass(frozen=True, slots=True)
-class _Scale:
-    accounts: int
-    repetitions: int
-    scaled: str = ""
-
-
-_SCALES: Final[dict[Size, _Scale]] = {
-    "full": _Scale(2500, 7),
-    "quick": _Scale(2500, 3),
-    "tiny": _Scale(20, 1, "20 accounts"),
-}
-
-
 def measure(stage: Stage, size: Size) -> list[Measure]:
-    scale = _SCALES[size]
+    scale = HOUR_SCALES[size]
     fleet = Fleet(stage.worlds, "typical", range(scale.accounts), active_of_ten=1)
     fleet.serve([HOUR.previous, HOUR])
     runs: list[Run] = []

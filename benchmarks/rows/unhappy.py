@@ -1,32 +1,15 @@
 """An unhappy hour: late, duplicate, reset, missing and bad samples, and accounts on two sources."""
 
-from dataclasses import dataclass
-from typing import Final
-
 from benchmarks.checks import check, count_is
 from benchmarks.measures import Measure, Size, at_least
-from benchmarks.rows.hour import HOUR
+from benchmarks.rows.hour import HOUR, HOUR_SCALES
 from benchmarks.stage import Run, Stage, mean_cpu_seconds
 from benchmarks.unhappy_world import UnhappySource
 from benchmarks.worlds import Expected
 
 
-@dataclass(frozen=True, slots=True)
-class _Scale:
-    accounts: int
-    repetitions: int
-    scaled: str = ""
-
-
-_SCALES: Final[dict[Size, _Scale]] = {
-    "full": _Scale(2500, 7),
-    "quick": _Scale(2500, 2),
-    "tiny": _Scale(20, 1, "20 accounts"),
-}
-
-
 def measure(stage: Stage, size: Size) -> list[Measure]:
-    scale = _SCALES[size]
+    scale = HOUR_SCALES[size]
     worlds = [
         UnhappySource("unhappy-1", range(scale.accounts)),
         UnhappySource("unhappy-2", range(0, scale.accounts, 2)),
