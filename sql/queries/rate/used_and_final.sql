@@ -5,7 +5,8 @@
 with waiting as materialized (
     select distinct h.account_key
     from billing_core.account_hours h
-    where h.stale and h.meter_id = %(meter_id)s and h.hour >= %(period_hour)s and h.hour < %(next_period_hour)s
+    where h.stale and h.account_key = any (%(account_keys)s) and h.meter_id = %(meter_id)s
+      and h.hour >= %(period_hour)s and h.hour < %(next_period_hour)s
 )
 select w.account_key, least(coalesce(last.used_before::numeric + last.quantity, 0), 9223372036854775807)::bigint,
        (last.account_key is null or last.used_before is not null)
