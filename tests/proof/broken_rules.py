@@ -266,8 +266,8 @@ RATING: Final = (
         "R4",
         "the rated hours after a late one keep the quota that it has used up",
         "sql/queries/rate/pick.sql",
-        "or h.rated and exists (",
-        "or false and exists (",
+        "meter_id = %(meter_id)s and rated\n",
+        "meter_id = %(meter_id)s and false\n",
         "tests/scenarios/test_rerating.py::"
         "test_r4_a_late_hour_takes_the_quota_away_from_the_hours_after_it",
     ),
