@@ -45,9 +45,8 @@ LIFELIKE = replace(
     samples_1000=Cost(worker_seconds=0.001),
     facts_1000=Cost(database_seconds=0.0015, wal_bytes=140_000),
     locked=Cost(worker_seconds=0.001, database_seconds=0.002, wait_seconds=0.001),
-    stale_1000=Cost(database_seconds=0.0001),
     rate_facts_1000=Cost(database_seconds=0.004),
-    pick_1000=Cost(database_seconds=0.001),
+    rate_run=Cost(database_seconds=0.01),
     plan_source=Cost(database_seconds=0.005),
     object=Cost(worker_seconds=0.002),
     reconciled_hour=Cost(worker_seconds=0.005),
@@ -210,7 +209,7 @@ def test_limits_come_soonest_first() -> None:
     assert [each.sources for each in found] == sorted(each.sources for each in found)
     by_part = {each.part: each.sources for each in found}
     assert by_part["Airflow's API server"] == pytest.approx(3600 / 0.2)
-    assert by_part["collect.expand_kwargs"] == 1024
+    assert by_part["`collect.expand_kwargs`"] == 1024
 
 
 def test_what_is_kept_is_hot_or_cold() -> None:

@@ -344,12 +344,8 @@ class SampleCollector:
 
     def _codes(self, node: int, snapshot: Snapshot) -> Int64Array:
         layout = self._layouts.setdefault(node, _Layout())
-        same_lists = (
-            layout.accounts is snapshot.accounts and layout.inbound_tags is snapshot.inbound_tags
-        )
-        if same_lists or (
-            layout.accounts == snapshot.accounts and layout.inbound_tags == snapshot.inbound_tags
-        ):
+        # Lists are compared by their texts; texts that are the same object at once.
+        if layout.accounts == snapshot.accounts and layout.inbound_tags == snapshot.inbound_tags:
             return layout.codes
         codes = self._series.codes(node, snapshot.accounts, snapshot.inbound_tags)
         self._layouts[node] = _Layout(snapshot.accounts, snapshot.inbound_tags, codes)

@@ -360,3 +360,51 @@ def test_the_ends_of_a_part_of_the_window(block_samples: int) -> None:
     assert first.instant_ns.tolist() == [(60 * m + 3) * 10**9 for m in (2, 3, 2, 3)]
     assert last.instant_ns.tolist() == [(60 * 6 + 33) * 10**9] * 4
     assert (first.uplink.tolist(), last.downlink.tolist()) == ([2, 3, 2, 3], [33, 7, 33, 7])
+
+
+def test_the_ends_of_a_part_hold_its_start_and_not_its_end() -> None:
+    samples = collected(*(snapshot(ns, (A, ns, ns)) for ns in (6, 7, 8, 9)))
+    first, last = samples.ends_within(7, 9)
+
+    assert (first.uplink.tolist(), last.uplink.tolist()) == ([7], [8])
+
+
+@pytest.mark.parametrize("block_samples", [1, 100])
+def test_the_first_and_the_last_sample_of_each_series(block_samples: int) -> None:
+    samples = collected(*long_hour(), block_samples=block_samples)
+    accounts = [samples.series_keys[code].account_uuid for code in samples.first.series.tolist()]
+
+    assert samples.first.series.tolist() == samples.last.series.tolist() == [0, 1, 2, 3]
+    assert accounts == [A, B, A, B]
+    assert samples.first.instant_ns.tolist() == [3 * 10**9] * 4
+    assert samples.last.instant_ns.tolist() == [(60 * 9 + 33) * 10**9] * 4
+    assert (samples.first.uplink.tolist(), samples.first.downlink.tolist()) == (
+        [0, 0, 0, 0], [3, 7, 3, 7],
+    )  # fmt: skip
+    assert (samples.last.uplink.tolist(), samples.last.downlink.tolist()) == (
+        [9, 9, 9, 9], [33, 7, 33, 7],
+    )  # fmt: skip
+
+
+def test_each_block_is_given_as_it_ends_with_the_names_that_are_new_in_it() -> None:
+    given: list[tuple[SampleBlock, list[SeriesKey]]] = []
+    collector = SampleCollector(8, lambda block, names: given.append((block, list(names))))
+    newcomer = snapshot(9 * MINUTE_NS + 45 * 10**9, (B, 1, 1), node="late")
+    arrived = [*long_hour(), newcomer]
+    for each in arrived:
+        collector.add(each)
+    samples = collector.finish()
+    blocks = list(samples.blocks())
+
+    assert len(given) == len(blocks) > 2
+    for (block, _), again in zip(given, blocks, strict=True):
+        for field in fields(SampleBlock):
+            if field.name != "snapshot":
+                assert np.array_equal(getattr(block, field.name), getattr(again, field.name))
+        nodes = [samples.series_keys[code].node_id for code in block.series.tolist()]
+        of = [arrived[place] for place in block.snapshot.tolist()]
+        assert [(each.node_id, each.instant_ns) for each in of] == list(
+            zip(nodes, block.instant_ns.tolist(), strict=True)
+        )
+    assert [name for _, names in given for name in names] == list(samples.series_keys)
+    assert given[-1][1] == [SeriesKey("prod", "late", B, "tcp")]

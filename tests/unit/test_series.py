@@ -91,6 +91,12 @@ def test_another_tables_series_are_found_by_name() -> None:
     assert known.find(asked.names()).tolist() == [1, -1, 3, -1, -1, -1, -1, 2, 0]
 
 
+def test_nothing_is_found_of_no_names() -> None:
+    known = SeriesTable.of(table_of((HERE, "a", "tcp")).names())
+
+    assert known.find(SeriesTable().names()).tolist() == []
+
+
 def test_a_table_made_of_names_goes_on_with_new_ones() -> None:
     table = SeriesTable.of(table_of((THERE, "b", "tcp"), (HERE, "a", "tcp")).names())
 

@@ -151,6 +151,15 @@ def test_counts_per_snapshot_leave_the_first_deltas_out() -> None:
     assert hour.deltas.quantity.tolist() == [0, 2]
 
 
+def test_totals_beyond_what_a_float_holds_are_exact_from_block_to_block() -> None:
+    large = 2**60 + 1
+    readings = [(60.0 * minute, {0: (large + minute, large)}) for minute in range(6)]
+    hour = hour_of(readings, before={0: (large, large)}, block_samples=1)
+
+    assert len(hour.facts) > 2
+    assert [fact[1:4] for fact in facts(hour)] == [(minute, 1, 0) for minute in range(1, 6)]
+
+
 def test_a_reset_later_in_the_minute_of_the_first_sample_is_known() -> None:
     within = hour_of([(3, {0: (9, 0)}), (33, {0: (1, 0)})], before={0: (0, 0)})
     after = hour_of([(3, {0: (9, 0)}), (63, {0: (1, 0)})], before={0: (0, 0)})
