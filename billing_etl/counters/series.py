@@ -1,11 +1,13 @@
 """Names of series and their codes, held as columns: an hour may have a hundred thousand of them."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, overload
+from typing import Final, NamedTuple, overload
 
 import numpy as np
 
 from billing_etl.records import BoolArray, Int64Array
+
+_NOTHING: Final[Int64Array] = np.zeros(0, dtype=np.int64)
 
 
 class NodeKey(NamedTuple):
@@ -84,7 +86,7 @@ class SeriesTable:
         self._pairs: list[Int64Array] = []
         self._codes: list[Int64Array] = []
         # Per series.
-        self._node = self._account = self._tag = np.zeros(0, dtype=np.int64)
+        self._node = self._account = self._tag = _NOTHING
 
     @classmethod
     def of(cls, names: SeriesNames) -> "SeriesTable":
@@ -109,8 +111,8 @@ class SeriesTable:
         """The code of a node, made where missing."""
         code = self._nodes.setdefault(key, len(self._nodes))
         if code == len(self._pairs):
-            self._pairs.append(np.zeros(0, dtype=np.int64))
-            self._codes.append(np.zeros(0, dtype=np.int64))
+            self._pairs.append(_NOTHING)
+            self._codes.append(_NOTHING)
         return code
 
     def codes(self, node: int, accounts: Sequence[str], inbound_tags: Sequence[str]) -> Int64Array:

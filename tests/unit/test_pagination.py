@@ -306,6 +306,14 @@ def test_an_answer_of_a_known_size_is_asked_again_for_what_fits() -> None:
     assert str(paginator.limit) == "20"
 
 
+def test_less_can_be_asked_for_down_to_what_makes_progress() -> None:
+    paginator = pager(limit=2)
+
+    assert paginator.can_ask_for_less
+    paginator.too_large()
+    assert not paginator.can_ask_for_less
+
+
 def test_an_answer_that_is_hardly_too_large_is_asked_again_for_half_at_most() -> None:
     paginator = pager(limit=120)
     paginator.too_large(TARGET_PAGE_BYTES + 1)

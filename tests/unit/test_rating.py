@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from billing_etl.errors import UsageError
 from billing_etl.hours import Hour, parse_hour
-from billing_etl.rating import PriceBook, PriceVersion, Scope, period_of, split_quota
+from billing_etl.rating import (
+    PriceBook,
+    PriceVersion,
+    Scope,
+    next_period,
+    period_of,
+    split_quota,
+)
 
 A = "3f2b0a1c-0000-4000-8000-00000000000a"
 B = "3f2b0a1c-0000-4000-8000-00000000000b"
@@ -337,3 +344,85 @@ def test_the_quota_is_never_exceeded_and_nothing_is_left_while_it_lasts(
             expected.append(min(quantity, max(0, quota - used)))
             used += quantity
     assert included.tolist() == expected
+
+
+# --- an hour's rates ---------------------------------------------------------------------------
+
+
+def within(book: PriceBook, account: str = A, source: str = "jp-1") -> list[int | None]:
+    """The price version of an hour's facts: one, or one per minute."""
+    rates = book.rates_within(account, source, "tcp", NOON)
+    return [rate and rate.price_version_id for rate in rates]
+
+
+def test_an_hour_in_which_no_price_changes_has_one_rate() -> None:
+    book = PriceBook([version(1), version(2, since=MINUTE + 60), version(3, since=MINUTE)], [], [])
+
+    assert within(book) == [3]
+    assert book.rates_within(A, "jp-1", "tcp", NOON) == [book.rate(A, "jp-1", "tcp", MINUTE)]
+
+
+def test_an_hour_in_which_a_price_changes_has_a_rate_per_minute() -> None:
+    book = PriceBook([version(1), version(2, since=MINUTE + 59)], [], [])
+
+    assert within(book) == [1] * 59 + [2]
+
+
+def test_an_hour_before_the_first_price_has_none() -> None:
+    assert within(PriceBook([version(1, since=MINUTE + 60)], [], [])) == [None]
+    assert within(PriceBook([version(1, since=MINUTE + 30)], [], [])) == [None] * 30 + [1] * 30
+
+
+def test_an_hours_rates_are_those_of_its_account_source_and_inbound() -> None:
+    versions = [
+        version(1, region_multipliers={"jp": Decimal(2)}, line_multipliers={"udp": Decimal(3)}),
+        version(2, "account", B, since=MINUTE + 30),
+    ]
+    book = PriceBook(versions, [], [("jp-1", MINUTE + 1, "jp")])
+
+    assert within(book, B, "other") == [1] * 30 + [2] * 30
+    assert within(book, A, "other") == [1]
+    of_source = book.rates_within(A, "jp-1", "udp", NOON)
+    assert [rate and [int(each) for each in rate[2:4]] for rate in of_source] == (
+        [[1, 3]] + [[2, 3]] * 59
+    )
+
+
+@pytest.mark.parametrize(
+    ("since", "region"),
+    [
+        pytest.param(MINUTE - 1, "jp", id="before the hour"),
+        pytest.param(MINUTE, "jp", id="with the hour"),
+        pytest.param(MINUTE + 1, None, id="within the hour"),
+        pytest.param(MINUTE + 59, None, id="in its last minute"),
+        pytest.param(MINUTE + 60, "home", id="after the hour"),
+    ],
+)
+def test_the_region_of_an_hour_is_one_or_none(since: int, region: str | None) -> None:
+    book = PriceBook([version(1)], [], [("jp-1", since, "jp")], "home")
+
+    assert book.region_within("jp-1", NOON) == region
+    assert book.region_within("other", NOON) == "home"
+
+
+def test_an_account_is_priced_alone_when_something_is_published_for_it() -> None:
+    book = PriceBook(
+        [version(1), version(2, "plan", "gold"), version(3, "account", A)], [(B, 0, "gold")], []
+    )
+
+    assert [book.is_priced_alone(account) for account in (A, B, "gold", "")] == [
+        True, True, False, False,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("period", "anchor", "following"),
+    [
+        ("2026-04-01T00", 1, "2026-05-01T00"),
+        ("2026-12-01T00", 1, "2027-01-01T00"),
+        ("2026-02-28T00", 28, "2026-03-28T00"),
+        ("2026-01-15T00", 15, "2026-02-15T00"),
+    ],
+)
+def test_the_period_after_a_period(period: str, anchor: int, following: str) -> None:
+    assert next_period(parse_hour(period), anchor) == parse_hour(following)

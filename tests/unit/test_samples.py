@@ -408,3 +408,22 @@ def test_each_block_is_given_as_it_ends_with_the_names_that_are_new_in_it() -> N
         )
     assert [name for _, names in given for name in names] == list(samples.series_keys)
     assert given[-1][1] == [SeriesKey("prod", "late", B, "tcp")]
+
+
+def test_a_block_under_other_codes_leaves_out_what_has_none() -> None:
+    block = only_block(
+        collected(snapshot(7, (A, 1, 2), (B, 3, 4)), snapshot(8, (A, 5, 6), (B, 7, 8)))
+    )
+    other = block.recoded(np.array([-1, 4]))
+
+    assert {field.name: getattr(other, field.name) for field in fields(SampleBlock)} == {
+        "series": pytest.approx([4, 4]),
+        "snapshot": pytest.approx([0, 1]),
+        "instant_ns": pytest.approx([7, 8]),
+        "uplink": pytest.approx([3, 7]),
+        "downlink": pytest.approx([4, 8]),
+        "from_minute": block.from_minute,
+        "until_minute": block.until_minute,
+    }
+    assert block.recoded(np.array([9, 0])).series.tolist() == [9, 9, 0, 0]
+    assert block.recoded(np.array([9, 0])).uplink.tolist() == block.uplink.tolist()

@@ -91,6 +91,14 @@ def test_another_tables_series_are_found_by_name() -> None:
     assert known.find(asked.names()).tolist() == [1, -1, 3, -1, -1, -1, -1, 2, 0]
 
 
+def test_many_accounts_and_tags_keep_their_names() -> None:
+    named = [(f"a{number}", f"t{number}") for number in range(300)]
+    table = SeriesTable()
+    table.codes(table.node(HERE), [account for account, _ in named], [tag for _, tag in named])
+
+    assert [(name.account_uuid, name.inbound_tag) for name in table.names()] == named
+
+
 def test_nothing_is_found_of_no_names() -> None:
     known = SeriesTable.of(table_of((HERE, "a", "tcp")).names())
 

@@ -352,3 +352,15 @@ def test_facts_are_sparse_positive_and_within_the_hour(
         assert min(up, down) >= 0
         assert up + down > 0
         assert 1 <= span <= 61
+
+
+def test_some_of_an_hours_facts_and_their_bytes() -> None:
+    readings = [(60.0 * minute, {0: (5 * minute, minute), 1: (minute, 0)}) for minute in range(3)]
+    (all_of_them,) = hour_of(readings, before={0: (0, 0), 1: (0, 0)}).facts
+    later = all_of_them.at(all_of_them.minute > MINUTE + 1)
+
+    assert all_of_them.total == 14
+    assert (later.series.tolist(), later.total) == ([0, 1], 7)
+    assert (later.uplink.tolist(), later.downlink.tolist()) == ([5, 1], [1, 0])
+    assert later.spans_minutes.tolist() == [1, 1]
+    assert all_of_them.at(np.ones(4, dtype=np.bool_)) is all_of_them
