@@ -373,6 +373,12 @@ def test_an_hour_before_the_first_price_has_none() -> None:
     assert within(PriceBook([version(1, since=MINUTE + 30)], [], [])) == [None] * 30 + [1] * 30
 
 
+def test_an_hour_of_an_account_with_the_only_price_there_is() -> None:
+    book = PriceBook([version(1, "account", A)], [], [])
+
+    assert (within(book, A), within(book, B)) == ([1], [None])
+
+
 def test_an_hours_rates_are_those_of_its_account_source_and_inbound() -> None:
     versions = [
         version(1, region_multipliers={"jp": Decimal(2)}, line_multipliers={"udp": Decimal(3)}),

@@ -425,5 +425,6 @@ def test_a_block_under_other_codes_leaves_out_what_has_none() -> None:
         "from_minute": block.from_minute,
         "until_minute": block.until_minute,
     }
+    assert block.recoded(np.array([0, -1])).uplink.tolist() == [1, 5]
     assert block.recoded(np.array([9, 0])).series.tolist() == [9, 9, 0, 0]
     assert block.recoded(np.array([9, 0])).uplink.tolist() == block.uplink.tolist()

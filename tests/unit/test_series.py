@@ -102,7 +102,10 @@ def test_many_accounts_and_tags_keep_their_names() -> None:
 def test_nothing_is_found_of_no_names() -> None:
     known = SeriesTable.of(table_of((HERE, "a", "tcp")).names())
 
-    assert known.find(SeriesTable().names()).tolist() == []
+    nobody = SeriesTable()
+    nobody.node(HERE)
+
+    assert known.find(nobody.names()).tolist() == []
 
 
 def test_a_table_made_of_names_goes_on_with_new_ones() -> None:
