@@ -165,7 +165,7 @@ COLLECTING: Final = (
         "an unreadable page passes as an empty one",
         "billing_etl/exporter/contract.py",
         'raise TerminalError(f"expected {expected}, got something else ({error})") from None',
-        "return _RawPage(None)",
+        "return _ServedPage(None)",
         "tests/exporter/test_contract.py::test_an_unreadable_page_is_terminal",
         "no exporter of a walk serves an unreadable page",
     ),
