@@ -244,6 +244,7 @@ def test_the_document_shows_what_the_stored_costs_give() -> None:
     costs, about = load()
     for table in (
         views.unit_costs(costs),
+        views.capacity_table(costs, KINDS, about["machine"]["cores"]),
         views.hour_table(costs, KINDS),
         views.limit_table(costs, KINDS),
         views.storage_table(costs, KINDS),

@@ -34,7 +34,7 @@ def main() -> int:
     if arguments.check:
         tables = iter([_check(costs, arguments)])
     else:
-        tables = _tables(costs, arguments.sources)
+        tables = _tables(costs, about["machine"]["cores"], arguments.sources)
         if arguments.write:
             put("when", f"Unit costs: {about_line}. Beside the table: {numbers}.\n")
     for table in tables:
@@ -44,9 +44,10 @@ def main() -> int:
     return 0
 
 
-def _tables(costs: UnitCosts, sources: int | None) -> Iterator[Table]:
+def _tables(costs: UnitCosts, cores: int, sources: int | None) -> Iterator[Table]:
     kinds = {name: replace(kind, sources=sources or kind.sources) for name, kind in KINDS.items()}
     yield views.unit_costs(costs)
+    yield views.capacity_table(costs, KINDS, cores)
     yield views.hour_table(costs, kinds)
     yield views.limit_table(costs, kinds)
     yield views.scenario_table(costs, kinds)

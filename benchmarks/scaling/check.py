@@ -70,7 +70,7 @@ def collected(
         with stage.database() as url, ExitStack() as stack:
             processes = [stack.enter_context(ground(stage, url, fleets)) for _ in range(count)]
             _collect(processes, names, HOUR)
-            stage.settle()
+            processes[0].rest()
             with _watched(stage) as watched:
                 worker_seconds = _collect(processes, names, HOUR.next)
             check_result(url, expected)

@@ -69,6 +69,7 @@ class UnitCosts:
         locked: what a source-hour does under the rating lock, to the end of its commit.
         locked_account_hours_1000: of it, per 1,000 account-hours that are rated.
         plan_source: finding the open hours of one source, before the tasks begin.
+        plan_source_connected: the same on a connection that is there already.
         rate_facts_1000, rate_account_hours_1000: rating in `rate`, where several sources serve the
             accounts.
         rate_run: one `rate` that finds nothing to do.
@@ -101,6 +102,7 @@ class UnitCosts:
     locked: Cost
     locked_account_hours_1000: Cost
     plan_source: Cost
+    plan_source_connected: Cost
     rate_facts_1000: Cost
     rate_account_hours_1000: Cost
     rate_run: Cost

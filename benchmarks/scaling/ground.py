@@ -62,9 +62,7 @@ class Ground:
 
     def do(self, step: str, hours: HourRange, sources: Sequence[str] = (), tasks: int = 1) -> Done:
         """Has the process do a step of ``scaling.worker`` and measures everybody meanwhile."""
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute("analyze")  # as autovacuum does sooner or later
-        self.stage.settle()
+        self.rest()
         before, wal_before, delayed = self._used(), self._wal_bytes(), delayed_seconds()
         self.tell(step, hours, sources, tasks)
         answer = self.answer()
@@ -79,6 +77,12 @@ class Ground:
             wait_seconds=answer["commit_wait_seconds"],
         )
         return Done(counts, answer["seconds"], max(0.0, delayed), cost, answer)
+
+    def rest(self) -> None:
+        """What the server does by itself sooner or later is done before the next step."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("analyze")
+        self.stage.settle()
 
     def tell(
         self, step: str, hours: HourRange, sources: Sequence[str] = (), tasks: int = 1

@@ -1,10 +1,13 @@
 """What an hour asks for, and what is there to do it: the two halves of a scenario."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from benchmarks.scaling.costs import Cost, UnitCosts
 
-EVENTS_PER_OBJECT = 50  # the default of BILLING_S3_MAX_EVENTS
+# BILLING_S3_MAX_EVENTS: its default, and what the delivery contract calls usual.
+EVENTS_PER_OBJECT: Final = 50
+USUAL_EVENTS_PER_OBJECT: Final = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ class House:
             each.
         sources_per_task: collected one after the other by one task; 0: no Airflow at all, every
             slot is one process that takes source after source.
+        plans_connected: whether `list_sources` asks all on one connection. Today: no.
         databases, database_cores: sources are spread evenly over the databases; each rates and
             delivers for itself.
         raters: tasks of `rate` per database, each for its part of the accounts. Today: one.
@@ -77,6 +81,7 @@ class House:
     worker_cores: int = 2
     slots: int = 2
     sources_per_task: int = 1
+    plans_connected: bool = False
     databases: int = 1
     database_cores: int = 2
     raters: int = 1
@@ -101,7 +106,7 @@ class HourCosts:
         rate_run: what `rate` does whatever is left.
         sealed: sealing and sending, per source.
         checked: of reconciliation, per source and hour.
-        planned: of `list_sources`, per source.
+        planned, planned_connected: of `list_sources`, per source.
         started: by a task before its first source, on its worker.
     """
 
@@ -113,10 +118,13 @@ class HourCosts:
     sealed: Cost
     checked: Cost
     planned: Cost
+    planned_connected: Cost
     started: Cost
 
     @classmethod
-    def of(cls, costs: UnitCosts, load: Load) -> "HourCosts":
+    def of(
+        cls, costs: UnitCosts, load: Load, events_per_object: int = EVENTS_PER_OBJECT
+    ) -> "HourCosts":
         samples, facts = load.samples / 1000, load.facts / 1000
         active_accounts = load.account_hours * load.sources_per_account
         rated = active_accounts if load.sources_per_account == 1 else 0.0
@@ -129,12 +137,13 @@ class HourCosts:
             locked=costs.locked + costs.locked_account_hours_1000 * (rated / 1000),
             left=costs.rate_account_hours_1000 * 0.001 + costs.rate_facts_1000 * per_account_hour,
             rate_run=costs.rate_run,
-            sealed=costs.events_1000 * facts + costs.object * (1000 * facts / EVENTS_PER_OBJECT),
+            sealed=costs.events_1000 * facts + costs.object * (1000 * facts / events_per_object),
             checked=costs.reconciled_hour
             + costs.reconciled_samples_1000 * samples
             + costs.reconciled_facts_1000 * facts
             + Cost(wait_seconds=load.answer_seconds * costs.requests),
             planned=costs.plan_source,
+            planned_connected=costs.plan_source_connected,
             started=costs.task_process
             + costs.task_imports
             + costs.configured_source * load.sources

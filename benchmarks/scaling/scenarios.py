@@ -8,6 +8,8 @@ from benchmarks.scaling.load import House, Load
 # Between two machines of one data centre: assumed, not measured.
 ROUND_TRIP_SECONDS: Final = 0.0005
 _MONTH_HOURS: Final = 720
+# Ten thousand make 400 tasks: still several for each of 64 slots, so that none waits for the last.
+_SOURCES_PER_TASK: Final = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,7 @@ def scenarios(load: Load) -> list[Scenario]:
     """The houses are the same for every kind of source, so that kinds can be compared."""
     today = House(round_trip_seconds=ROUND_TRIP_SECONDS)
     apis = replace(today, api_servers=4)
-    batched = replace(apis, sources_per_task=100)
+    batched = replace(apis, sources_per_task=_SOURCES_PER_TASK, plans_connected=True)
     workers_4 = replace(batched, workers=4, worker_cores=4, slots=4)
     workers_16 = replace(workers_4, workers=16)
     strong = replace(workers_16, database_cores=16)
@@ -30,7 +32,9 @@ def scenarios(load: Load) -> list[Scenario]:
     return [
         Scenario("one worker of 2 cores, a task per source", load, today),
         Scenario("+ 4 API servers", load, apis),
-        Scenario("+ 100 sources per task", load, batched),
+        Scenario(
+            f"+ {_SOURCES_PER_TASK} sources per task, planned on one connection", load, batched
+        ),
         Scenario("+ 4 workers of 4 cores, 16 slots", load, workers_4),
         Scenario("+ 16 workers, 64 slots", load, workers_16),
         Scenario("+ 16 database cores", load, strong),

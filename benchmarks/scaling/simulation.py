@@ -192,9 +192,9 @@ class Simulation:
 
     def _plan(self) -> Steps:
         """`list_sources` asks for one source after the other."""
-        yield from self._alone(
-            self.planning, self.databases[0], self.hour.planned * self.load.sources
-        )
+        hour = self.hour
+        cost = hour.planned_connected if self.house.plans_connected else hour.planned
+        yield from self._alone(self.planning, self.databases[0], cost * self.load.sources)
 
     def _task(self, sources: range) -> Steps:
         """A task is scheduled, waits for a slot, starts, and collects its sources."""

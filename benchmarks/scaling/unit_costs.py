@@ -87,11 +87,13 @@ def source_hours(stage: Stage) -> Costs:
         apart = run.do("collect", _hours(3), names, tasks=len(names))
         again = run.do("collect", _hours(1, 3), names)
         planned = run.do("plan", _hours(3))
+        connected = run.do("plan_connected", _hours(3))
         checked = run.do("reconcile", _hours(1))
     free, locked = _per_source_hour(plain)
     of_tasks, locked_of_tasks = _per_source_hour(apart)
     costs["connection"] = (of_tasks + locked_of_tasks - free - locked).at_least_zero()
     costs["plan_source"] = planned.cost * (1 / len(tiny))
+    costs["plan_source_connected"] = connected.cost * (1 / len(tiny))
     costs["reconciled_hour"] = checked.cost * (1 / len(tiny))
     costs |= {
         name: plain.observed[name] / plain.counts["source_hours"]

@@ -1,13 +1,13 @@
 """What ``python -m benchmarks.scaling`` prints and ``docs/scaling.md`` shows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Final
 
 from benchmarks.scaling.check import Compared
 from benchmarks.scaling.costs import Cost, UnitCosts
 from benchmarks.scaling.limits import limits
-from benchmarks.scaling.load import HourCosts, Load
+from benchmarks.scaling.load import EVENTS_PER_OBJECT, USUAL_EVENTS_PER_OBJECT, HourCosts, Load
 from benchmarks.scaling.scenarios import scenarios
 from benchmarks.scaling.simulation import RECONCILED_HOURS, simulate
 from benchmarks.scaling.storage import kept
@@ -56,6 +56,31 @@ def limit_table(costs: UnitCosts, kinds: Kinds) -> Table:
     return Table("limits", title, ["part", "why", *(f"{name} sources" for name in kinds)], rows)
 
 
+def capacity_table(costs: UnitCosts, kinds: Kinds, cores: int) -> Table:
+    """What these cores can collect and rate, when they share the work without a gap."""
+    rows = []
+    for kind, load in kinds.items():
+        cost = HourCosts.of(costs, load).source_hour
+        hours = cores * 3600 / (cost.worker_seconds + cost.database_seconds)
+        one = kept(costs, replace(load, sources=1), days=1, hot_days=1)
+        rows.append(
+            [
+                kind,
+                f"{load.samples:,}",
+                f"{load.facts:,.0f}",
+                _milliseconds(cost.worker_seconds),
+                _milliseconds(cost.database_seconds),
+                f"{hours:,.0f}",
+                f"{hours * load.samples / 3600:,.0f}",
+                size(one.hot_bytes),
+                size(24 * cost.wal_bytes),
+            ]
+        )
+    headings = ["source", "samples an hour", "facts an hour", "worker ms", "database ms"]
+    headings += ["source-hours an hour", "samples/s", "stored a day", "WAL a day"]
+    return Table("capacity", f"Arithmetic: {cores} cores that only collect", headings, rows)
+
+
 def hour_table(costs: UnitCosts, kinds: Kinds) -> Table:
     """What an hour asks of everybody, however it is spread."""
     of_kinds = [_steps(costs, load) for load in kinds.values()]
@@ -72,12 +97,14 @@ def hour_table(costs: UnitCosts, kinds: Kinds) -> Table:
 def _steps(costs: UnitCosts, load: Load) -> dict[str, tuple[Cost, int]]:
     """The cost of each step per source, and of how many sources."""
     hour = HourCosts.of(costs, load)
+    usual = HourCosts.of(costs, load, USUAL_EVENTS_PER_OBJECT)
     task = hour.started + costs.scheduled_task + costs.task_calls
     steps = {
         "start a task per source": task,
         "`list_sources`": hour.planned,
         "collect and rate": hour.source_hour,
-        "seal and send": hour.sealed,
+        f"seal and send, {EVENTS_PER_OBJECT} events an object": hour.sealed,
+        f"the same, {USUAL_EVENTS_PER_OBJECT:,} events an object": usual.sealed,
         "reconcile the hour": hour.checked,
         "reconcile 72 hours": hour.checked * RECONCILED_HOURS,
     }

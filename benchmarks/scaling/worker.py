@@ -54,6 +54,12 @@ def plan(engine: Engine, command: Command) -> Counts:
     return {"sources": len(engine.settings.sources), "open_hours": found}
 
 
+def plan_connected(engine: Engine, command: Command) -> Counts:
+    """The same questions without a new connection for each."""
+    with engine.run("plan"):
+        return plan(engine, command)
+
+
 def rate(engine: Engine, command: Command) -> Counts:
     done = rate_hours(engine, _hours(command))
     return {"account_hours": done.account_hours, "facts_changed": done.facts_changed}
@@ -77,7 +83,7 @@ def reconcile(engine: Engine, command: Command) -> Counts:
 
 
 STEPS: Final[dict[str, Callable[[Engine, Command], Counts]]] = {
-    each.__name__: each for each in (collect, plan, rate, deliver, reconcile)
+    each.__name__: each for each in (collect, plan, plan_connected, rate, deliver, reconcile)
 }
 
 
