@@ -211,6 +211,18 @@ class _RawSnapshot(_SnapshotHead, gc=False):
     samples: list[msgspec.Raw] | None = None
 
 
+class _AnySample(msgspec.Struct, gc=False):
+    # As a sample, with whatever was served; what is missing is null, so no text or number.
+    uuid: Any = None
+    inbound_tag: Any = None
+    uplink_bytes_total: Any = None
+    downlink_bytes_total: Any = None
+
+
+class _AnySamples(msgspec.Struct, gc=False):
+    samples: list[_AnySample | list[Any] | str | float | bool | None] | None = None
+
+
 class _ServedPage(msgspec.Struct, gc=False):
     # Required, though it may be null: another service's JSON must not pass as an empty page.
     snapshots: list[msgspec.Raw] | None
@@ -221,7 +233,8 @@ class _ServedPage(msgspec.Struct, gc=False):
 _page: Final = msgspec.json.Decoder(_ServedPage)
 _typed_snapshot: Final = msgspec.json.Decoder(_TypedSnapshot)
 _raw_snapshot: Final = msgspec.json.Decoder(_RawSnapshot)
-_typed_sample: Final = msgspec.json.Decoder(_Sample)
+_any_samples: Final = msgspec.json.Decoder(_AnySamples)
+_any_sample: Final = msgspec.json.Decoder(_AnySample)
 _raw_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _text: Final = msgspec.json.Decoder(str)
 
@@ -258,7 +271,7 @@ def _snapshot_of(raw: msgspec.Raw, known: KnownText) -> Snapshot:
     try:
         return _fast_snapshot(_typed_snapshot.decode(raw), known)
     except (_DislikedError, ValueError, RecursionError):
-        return _slow_snapshot(_decoded(_raw_snapshot, bytes(raw)), known)
+        return _slow_snapshot(bytes(raw), known)
 
 
 def _fast_snapshot(served: _TypedSnapshot, known: KnownText) -> Snapshot:
@@ -302,23 +315,29 @@ def _all(texts: list[str | None]) -> list[str]:
     return usable
 
 
-def _slow_snapshot(served: _RawSnapshot, known: KnownText) -> Snapshot:
-    good: list[_Sample] = []
+def _slow_snapshot(body: bytes, known: KnownText) -> Snapshot:
+    served = _decoded(_raw_snapshot, body)
+    raws = served.samples or []
+    samples: list[Any]
+    try:
+        samples = list(_any_samples.decode(body).samples or ())
+    except (ValueError, RecursionError):  # not even that: each by itself
+        samples = [_read_sample(raw) for raw in raws]
+    accounts: list[str] = []
+    tags: list[str] = []
+    uplinks: list[int] = []
+    downlinks: list[int] = []
     bad: list[BadSample] = []
-    for raw in served.samples or ():
-        sample = _usable_sample(raw, known) or _judge_sample(bytes(raw), known)
-        if isinstance(sample, BadSample):
-            bad.append(sample)
-        else:
-            good.append(sample)
-    return _snapshot(
-        served,
-        [sample.uuid for sample in good],
-        [sample.inbound_tag for sample in good],
-        [sample.uplink_bytes_total for sample in good],
-        [sample.downlink_bytes_total for sample in good],
-        bad,
-    )
+    for sample, raw in zip(samples, raws, strict=True):
+        account, tag = _usable_names(sample, known)
+        if account is None or tag is None:
+            bad.append(_judge_sample(bytes(raw), known))
+            continue
+        accounts.append(account)
+        tags.append(tag)
+        uplinks.append(sample.uplink_bytes_total)
+        downlinks.append(sample.downlink_bytes_total)
+    return _snapshot(served, accounts, tags, uplinks, downlinks, bad)
 
 
 def _decoded(decoder: msgspec.json.Decoder[T], body: bytes | bytearray) -> T:
@@ -371,21 +390,27 @@ def _snapshot(
 # --- single samples ----------------------------------------------------------------------------
 
 
-def _usable_sample(raw: msgspec.Raw, known: KnownText) -> _Sample | None:
-    """The sample with its uuid in lower case, or None when C11 may have something against it."""
+def _read_sample(raw: msgspec.Raw) -> _AnySample | None:
     try:
-        sample = _typed_sample.decode(raw)
-    except ValueError:
+        return _any_sample.decode(raw)
+    except (ValueError, RecursionError):
         return None
-    account = known.accounts.get(sample.uuid) or known.account(sample.uuid)
+
+
+def _usable_names(sample: Any, known: KnownText) -> tuple[str | None, str | None]:
+    """Account and tag of a sample; without one of them C11 has something against it."""
+    if type(sample) is not _AnySample:
+        return None, None
     up, down = sample.uplink_bytes_total, sample.downlink_bytes_total
-    tag = known.tag(sample.inbound_tag)
-    if account is None or tag is None:
-        return None
+    # By type, as true is an int, too.
+    if type(up) is not int or type(down) is not int:
+        return None, None
     if up < 0 or down < 0 or up + down > MAX_TOTAL_BYTES:
-        return None
-    sample.uuid, sample.inbound_tag = account, tag
-    return sample
+        return None, None
+    uuid, tag = sample.uuid, sample.inbound_tag
+    if type(uuid) is not str or type(tag) is not str:
+        return None, None
+    return known.accounts.get(uuid) or known.account(uuid), known.tags.get(tag) or known.tag(tag)
 
 
 def _judge_sample(raw: bytes, known: KnownText) -> BadSample:

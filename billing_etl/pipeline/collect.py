@@ -6,6 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+# httpx and numpy import these two when they first need them: that would be within an hour.
+import httpcore  # noqa: F401
+import numpy.ma  # noqa: F401
+
 from billing_etl.errors import BillingError
 from billing_etl.hours import Hour, HourRange
 from billing_etl.pipeline import early_facts

@@ -5,7 +5,6 @@ block, and the database can store one block while the next is read. This only be
 transaction that `HourWriter` ends: it writes what is left, or gives up what was begun.
 """
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,14 +28,13 @@ from billing_etl.records import BoolArray
 from billing_etl.store.collected import PREDECESSOR
 from billing_etl.store.columns import Rows
 from billing_etl.store.database import Connection
-from billing_etl.store.facts import UsageChanges, insert_facts, sealings_from, stored_facts
+from billing_etl.store.facts import FactCopies, UsageChanges, sealings_from, stored_facts
 from billing_etl.store.sources import NodeContext, RegisteredSeries, known_series
 
 # Smaller hours are read at once: nothing could be done meanwhile.
 LEAST_SAMPLES = 100_000
 # Facts of so many samples are held in memory, about 20 MB.
 MOST_SAMPLES: Final = 400_000
-_BLOCKS_WAITING: Final = 2
 
 
 class GivenUpError(Exception):
@@ -64,21 +62,26 @@ class EarlyHour:
 class EarlyFacts:
     """Writes the facts of known series of an hour that was not collected before.
 
-    Everything runs in the thread that ``writing_early`` makes, until the hour is read.
+    Args:
+        connection: the transaction.
+        of: the hour.
+        thread: the one thread that uses the connection until the hour is read.
 
     Attributes:
         usage: what the facts add to account-hours.
         rating: how they were rated; None: not at all.
         rows, quantity: what was written; see ``MinuteFacts.total``.
+        copies: how it is written.
     """
 
-    def __init__(self, connection: Connection, of: EarlyHour) -> None:
-        self._connection, self._hour = connection, of.hour
+    def __init__(self, connection: Connection, of: EarlyHour, thread: ThreadPoolExecutor) -> None:
+        self._hour = of.hour
         nodes = [node for node in of.contexts if node.has_closing]
         known, names = known_series(connection, nodes, of.hour)
         prices = HourPrices.read(connection, of.engine, of.source_id, of.hour, names)
         connection.commit()  # nobody who rates may wait for this transaction to know a rate
         self._sealings = sealings_from(connection, of.hour)
+        self.copies = FactCopies(connection, self._sealings, thread)
         self._predecessors = known[list(PREDECESSOR.names or ())].astype(PREDECESSOR)
         self._series_ids = known["series_id"].astype(np.int64)
         self._account_keys = known["account_key"].astype(np.int64)
@@ -108,8 +111,9 @@ class EarlyFacts:
         if self.rating is not None:
             rows["included_quantity"], rows["rate_id"] = self.rating.of(facts)
         self.usage.add_new(rows)
-        self.rows += insert_facts(self._connection, rows, self._sealings)
+        self.rows += len(rows)
         self.quantity += facts.total
+        self.copies.insert(rows)
 
     def wrote(self, series: int) -> BoolArray:
         """Whether its facts are written, per series of the hour's samples."""
@@ -144,34 +148,31 @@ class EarlyFacts:
 
 
 class Writing:
-    """Hands blocks to the thread that writes them, a few at a time."""
+    """Gives blocks to `EarlyFacts`, once that has read what stands before the hour.
 
-    def __init__(self, pool: ThreadPoolExecutor, connection: Connection, of: EarlyHour) -> None:
-        self._pool = pool
-        self._facts = pool.submit(EarlyFacts, connection, of)
-        self._waiting: deque[Future[None]] = deque()
+    Facts are computed by the thread that reads the hour: Python runs one thread at a time, and two
+    that compute keep each other, and so the database, waiting.
+    """
+
+    def __init__(self, connection: Connection, of: EarlyHour, thread: ThreadPoolExecutor) -> None:
+        self._facts = thread.submit(EarlyFacts, connection, of, thread)
 
     def take(self, block: SampleBlock, new_series: SeriesNames) -> None:
         """Gets a block written, after those before it."""
-        if len(self._waiting) >= _BLOCKS_WAITING:
-            self._waiting.popleft().result()
-        self._waiting.append(self._pool.submit(self._write, block, new_series))
-
-    def _write(self, block: SampleBlock, new_series: SeriesNames) -> None:
         self._facts.result().take(block, new_series)
 
     def finish(self) -> EarlyFacts:
         """Waits until everything is written; from then on the connection is the caller's again."""
-        while self._waiting:
-            self._waiting.popleft().result()
-        return self._facts.result()
+        facts = self._facts.result()
+        facts.copies.wait()
+        return facts
 
 
 @contextmanager
 def writing_early(connection: Connection, of: EarlyHour) -> Iterator[Writing]:
     """Writes facts on a connection within the block, which reads the hour."""
-    with ThreadPoolExecutor(1, "early-facts") as pool:
-        yield Writing(pool, connection, of)
+    with ThreadPoolExecutor(1, "early-facts") as thread:
+        yield Writing(connection, of, thread)
 
 
 @contextmanager

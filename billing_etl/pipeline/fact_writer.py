@@ -1,15 +1,22 @@
 """Writes the facts of an hour within its transaction."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
-from billing_etl.counters import HourDeltas, HourSamples, SampleBlock
+from billing_etl.counters import HourDeltas, HourSamples, MinuteFacts, SampleBlock
 from billing_etl.pipeline.early_facts import EarlyFacts
 from billing_etl.pipeline.hour_rows import fact_rows
 from billing_etl.pipeline.rate_fresh import FreshRating
 from billing_etl.records import Int64Array
 from billing_etl.store.columns import Difference, Rows
 from billing_etl.store.database import Connection
-from billing_etl.store.facts import UsageChanges, change_facts, fact_difference, insert_facts
+from billing_etl.store.facts import (
+    FactCopies,
+    UsageChanges,
+    change_facts,
+    fact_difference,
+    insert_facts,
+)
 
 
 class FactWriter:
@@ -46,13 +53,27 @@ class FactWriter:
         stored: Callable[[SampleBlock], Rows],
         rating: FreshRating | None,
     ) -> None:
-        """Writes an hour, block by block; new facts as they are rated."""
+        """Writes an hour of which something is stored, block by block; new facts as rated."""
         for block in samples.blocks():
-            facts = deltas.facts_of(block)
-            rows = fact_rows(series_ids, facts)
-            if rating is not None:
-                rows["included_quantity"], rows["rate_id"] = rating.of(facts)
+            rows = _rows(deltas.facts_of(block), series_ids, rating)
             self.take(fact_difference(stored(block), rows))
+
+    def take_new_hour(
+        self,
+        samples: HourSamples,
+        series_ids: Int64Array,
+        deltas: HourDeltas,
+        rating: FreshRating | None,
+    ) -> None:
+        """Writes an hour of which nothing is stored: one block while the next is computed."""
+        with ThreadPoolExecutor(1, "new-facts") as thread:
+            copies = FactCopies(self._connection, self._sealings, thread)
+            for block in samples.blocks():
+                rows = _rows(deltas.facts_of(block), series_ids, rating)
+                self._usage.add_new(rows)
+                self.written += len(rows)
+                copies.insert(rows)
+            copies.wait()
 
     def take_rest(
         self, samples: HourSamples, series_ids: Int64Array, deltas: HourDeltas, early: EarlyFacts
@@ -86,3 +107,10 @@ class FactWriter:
         for difference in self._to_change:
             change_facts(self._connection, difference, self._sealings)
         return usage
+
+
+def _rows(facts: MinuteFacts, series_ids: Int64Array, rating: FreshRating | None) -> Rows:
+    rows = fact_rows(series_ids, facts)
+    if rating is not None:
+        rows["included_quantity"], rows["rate_id"] = rating.of(facts)
+    return rows

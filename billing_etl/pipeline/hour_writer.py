@@ -38,9 +38,9 @@ from billing_etl.pipeline.rate_fresh import FreshRating, HourPrices
 from billing_etl.records import Int64Array
 from billing_etl.settings import Source
 from billing_etl.store import collected
-from billing_etl.store.columns import Rows, empty_rows, replace_rows
+from billing_etl.store.columns import Rows, replace_rows
 from billing_etl.store.database import Connection
-from billing_etl.store.facts import FACT, lock_sealings, stored_facts
+from billing_etl.store.facts import lock_sealings, stored_facts
 from billing_etl.store.sources import RegisteredSeries, register_nodes, register_series
 
 _log = logging.getLogger(__name__)
@@ -170,11 +170,11 @@ class HourWriter:
             facts.take_rest(samples, series_ids, deltas, early)
         else:
             rating = self._rating(prices, samples, series)
-            if not len(stored_instants):
-                stored = empty_rows(FACT)
-            facts.take_hour(
-                samples, series_ids, deltas, partial(self._stored_facts, stored), rating
-            )
+            if len(stored_instants):
+                stored_facts_of = partial(self._stored_facts, stored)
+                facts.take_hour(samples, series_ids, deltas, stored_facts_of, rating)
+            else:
+                facts.take_new_hour(samples, series_ids, deltas, rating)
         instants["compared"], instants["fell"] = deltas.compared, deltas.fell
         instants["quantity"] = deltas.quantity
 

@@ -15,14 +15,6 @@ Rows: TypeAlias = NDArray[np.void]
 _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER: Final = b"\xff\xff"
 _ROWS_AT_ONCE: Final = 8_192
-# How the server writes a column as fixed-width bytes, by kind and size; a hash is bytes already.
-_SENT_BY: Final = {
-    "i8": "int8send({})",
-    "i4": "int4send({})",
-    "i2": "int2send({})",
-    "b1": "boolsend({})",
-    "V16": "{}",
-}
 
 
 def empty_rows(dtype: np.dtype[np.void], count: int = 0) -> Rows:
@@ -83,25 +75,62 @@ def fetch_rows(
     The server puts them into one value: a message per row costs five times as much.
     """
     names = dtype.names or ()
-    packed = composed.SQL(" || ").join(
-        composed.SQL(_SENT_BY[dtype[name].kind + str(dtype[name].itemsize)]).format(
-            composed.Identifier("q", name)
-        )
-        for name in names
-    )
+    sent, wire = _sent(dtype)
     statement = composed.SQL("select string_agg({}, '') from ({}) as q ({})").format(
-        packed,
+        sent,
         composed.SQL(query.strip().rstrip(";")),
         composed.SQL(", ").join(map(composed.Identifier, names)),
     )
     with connection.cursor(binary=True) as cursor:
         row = cursor.execute(statement, parameters).fetchone()
-    wire = np.dtype([(name, dtype[name].newbyteorder(">")) for name in names])
     wire_rows = np.frombuffer((row and row[0]) or b"", dtype=wire)
     rows = np.empty(len(wire_rows), dtype=dtype)
     for name in names:
         rows[name] = wire_rows[name]
     return rows
+
+
+def _sent(dtype: np.dtype[np.void]) -> tuple[composed.Composable, np.dtype[np.void]]:
+    """How the server writes a row as bytes, and their layout.
+
+    Narrow columns that stand side by side travel in one number of 64 bits: that is much less work
+    than to join as many strings of bytes.
+    """
+    parts: list[composed.Composable] = []
+    fields: list[tuple[str, Any]] = []
+    for names in _sharing_a_number(dtype):
+        fields += [(name, dtype[name].newbyteorder(">")) for name in names]
+        columns = [composed.Identifier("q", name) for name in names]
+        bits = [8 * dtype[name].itemsize for name in names]
+        free = 64 - sum(bits)
+        if free < 0:
+            parts += columns  # bytes already
+            continue
+        if free:
+            fields.append((f"_free_{len(parts)}", f"V{free // 8}"))
+        shifted = [
+            composed.SQL("(({}::int::bigint & {}) << {})").format(
+                column, (1 << width) - 1, 64 - sum(bits[: at + 1])
+            )
+            for at, (column, width) in enumerate(zip(columns, bits, strict=True))
+        ]
+        number = columns if len(columns) == 1 and not free else shifted
+        parts.append(composed.SQL("int8send({})").format(composed.SQL(" | ").join(number)))
+    return composed.SQL(" || ").join(parts), np.dtype(fields)
+
+
+def _sharing_a_number(dtype: np.dtype[np.void]) -> list[list[str]]:
+    """The columns in their order; those together that fit into 64 bits."""
+    groups: list[list[str]] = []
+    free = 0
+    for name in dtype.names or ():
+        size = dtype[name].itemsize
+        if size > free:
+            groups.append([])
+            free = 8
+        groups[-1].append(name)
+        free -= size
+    return groups
 
 
 def stage_rows(connection: Connection, name: str, like: str, rows: Rows) -> composed.Identifier:
@@ -128,7 +157,7 @@ class Difference:
     """
 
     def __init__(self, stored: Rows, new: Rows, key: Sequence[str], values: Sequence[str]) -> None:
-        stored, new = _sorted(stored, key), _sorted(new, key)
+        stored, new = sorted_rows(stored, key), sorted_rows(new, key)
         stored_at, new_at = _common(stored, new, key)
         differs = np.zeros(len(new_at), dtype=np.bool_)
         for name in values:
@@ -150,7 +179,8 @@ def _packed(rows: Rows, key: Sequence[str]) -> NDArray[np.int64] | None:
     return (high << 32) + low
 
 
-def _sorted(rows: Rows, key: Sequence[str]) -> Rows:
+def sorted_rows(rows: Rows, key: Sequence[str]) -> Rows:
+    """Rows in the order of their key; the same ones when they are."""
     packed = _packed(rows, key)
     if packed is None:
         return rows[np.lexsort(tuple(rows[name] for name in reversed(key)))]

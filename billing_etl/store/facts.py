@@ -1,6 +1,8 @@
 """Facts in the database: what is stored, how it changes, and the account-hours that follow."""
 
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +15,7 @@ from billing_etl.store.columns import (
     copy_rows,
     fetch_rows,
     minute_bounds,
+    sorted_rows,
     stage_rows,
 )
 from billing_etl.store.database import Connection, array_literal, sql, take_lock
@@ -48,6 +51,8 @@ _USAGE_CHANGE: Final = np.dtype(
     [("series_id", "i4"), ("hour", "i4"), ("quantity", "i8"), ("uplink", "i8")]
 )
 _SUMMED_ROWS: Final = 50_000
+# Of so many blocks the facts are held in memory while one is written.
+_MOST_WAITING: Final = 2
 # Sums of several facts stay below this, or are left to the database's own numbers.
 _SAFE_SUM: Final = 2.0**62
 
@@ -195,8 +200,39 @@ def insert_facts(connection: Connection, rows: Rows, sealings: dict[int, int]) -
     rows["sealing"], rows["revision"] = _sealings_of(rows, sealings) + 1, 1
     if any(sealings.values()):
         _take_back_sealed_states(connection, rows, sealings)
-    copy_rows(connection, composed.Identifier("billing_core", "facts"), rows)
+    # In the order of the index, which takes half as long again otherwise.
+    in_order = sorted_rows(rows, _FACT_KEY)
+    copy_rows(connection, composed.Identifier("billing_core", "facts"), in_order)
     return len(rows)
+
+
+class FactCopies:
+    """Writes facts in a thread that waits for the database, so that nobody else has to.
+
+    Args:
+        connection: nobody else may use it from ``insert`` to the end of ``wait``.
+        sealings: sealings made per hour.
+        thread: does one thing after the other.
+    """
+
+    def __init__(
+        self, connection: Connection, sealings: dict[int, int], thread: ThreadPoolExecutor
+    ) -> None:
+        self._connection, self._sealings, self._thread = connection, sealings, thread
+        self._waiting: deque[Future[int]] = deque()
+
+    def insert(self, rows: Rows) -> None:
+        """Writes facts that are not stored; the caller does not touch them any more."""
+        while len(self._waiting) >= _MOST_WAITING:
+            self._waiting.popleft().result()
+        self._waiting.append(
+            self._thread.submit(insert_facts, self._connection, rows, self._sealings)
+        )
+
+    def wait(self) -> None:
+        """Until everything is written."""
+        while self._waiting:
+            self._waiting.popleft().result()
 
 
 def change_facts(connection: Connection, difference: Difference, sealings: dict[int, int]) -> int:
