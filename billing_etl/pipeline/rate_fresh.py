@@ -28,7 +28,6 @@ class HourPrices:
 
     Attributes:
         book: the price book.
-        mark: what it was marked with when it was read.
         region_id: the source's region; 0 where it changes within the hour.
         rate_ids: per series, in the order of its name, its rate in the hour, or in each of the
             hour's 60 minutes; 0 where no price is in force.
@@ -42,8 +41,9 @@ class HourPrices:
         hour: Hour,
         names: Sequence[SeriesKey],
     ) -> None:
-        self.mark = ratings.book_mark(connection)
-        self.book = ratings.price_book(connection, engine.settings.default_region)
+        self._source_id = source_id
+        self._mark = ratings.book_mark(connection, source_id)
+        self.book = ratings.price_book(connection, engine.settings.default_region, source_id)
         region = self.book.region_within(source_id, hour)
         known_region = ratings.region_ids(connection, [region] if region is not None else [])
         self.region_id = known_region.get(region or "", 0)
@@ -63,6 +63,10 @@ class HourPrices:
         minutes = max(map(len, rates), default=1)
         ids = [[known[rate] for rate in within] * (minutes // len(within)) for within in rates]
         self.rate_ids = np.array(ids, dtype=np.int32).reshape(-1, minutes)[kind_of]
+
+    def have_changed(self, connection: Connection) -> bool:
+        """Whether another run has published something since they were read."""
+        return ratings.book_mark(connection, self._source_id) != self._mark
 
     @classmethod
     def read(
@@ -189,10 +193,9 @@ class FreshRating:
         ratings and account-hours in the order in which every other one does. One that has made
         accounts must not wait: whoever rates may be waiting for these.
         """
-        if (
-            not ratings.try_lock_rating(self._connection, may_wait=may_wait)
-            or ratings.book_mark(self._connection) != self._prices.mark
-        ):
+        if not ratings.try_lock_rating(
+            self._connection, may_wait=may_wait
+        ) or self._prices.have_changed(self._connection):
             self._is_final[:] = False
             return
         before = self._before()

@@ -188,8 +188,10 @@ def price_versions(connection: Connection) -> list[PriceVersion]:
     ]
 
 
-def price_book(connection: Connection, default_region: str) -> PriceBook:
-    """Prices, plan members and regions as published."""
+def price_book(
+    connection: Connection, default_region: str, source_id: str | None = None
+) -> PriceBook:
+    """Prices, plan members and regions as published; the regions of one source, or of all."""
     members = connection.execute(
         "select a.account_uuid::text, m.from_minute, m.plan"
         " from billing_core.plan_members m join billing_core.accounts a using (account_key)"
@@ -197,6 +199,8 @@ def price_book(connection: Connection, default_region: str) -> PriceBook:
     regions = connection.execute(
         "select s.source_id, r.from_minute, r.region"
         " from billing_core.source_regions r join billing_core.sources s using (source_key)"
+        " where %(source_id)s::text is null or s.source_id = %(source_id)s",
+        {"source_id": source_id},
     ).fetchall()
     return PriceBook(
         price_versions(connection),
@@ -276,9 +280,10 @@ def region_ids(connection: Connection, regions: Iterable[str]) -> dict[str, int]
     return {str(region): int(region_id) for region, region_id in rows}
 
 
-def book_mark(connection: Connection) -> tuple[Any, ...]:
-    """Something that differs whenever the price book does."""
-    return tuple(one_row(connection, sql("rate/book_mark"), {"meter_id": TRAFFIC_METER_ID}))
+def book_mark(connection: Connection, source_id: str) -> tuple[Any, ...]:
+    """Something that differs whenever the price book does, as far as it is about a source."""
+    parameters = {"meter_id": TRAFFIC_METER_ID, "source_id": source_id}
+    return tuple(one_row(connection, sql("rate/book_mark"), parameters))
 
 
 def used_and_final(

@@ -15,6 +15,7 @@ from billing_etl.counters import SampleBlock, samples
 from billing_etl.errors import BillingError
 from billing_etl.pipeline import early_facts
 from billing_etl.pipeline.early_facts import EarlyFacts
+from billing_etl.store import facts
 from pipeline.harness import A, B, Line, row_versions, sample, snapshot, usage
 from pipeline.world_harness import (
     Found,
@@ -147,18 +148,20 @@ def test_what_does_not_fit_in_the_end_is_written_as_a_whole(
     assert usage(line) == {"11:59": 3, "12:00": 5, "12:01": 8, "12:30": 9, "12:31": 3, "12:59": 43}
 
 
+@pytest.mark.parametrize("hour", ["11", "12"], ids=["new series", "known ones"])
 def test_an_error_of_the_database_is_that_of_the_hour(
-    line: Line, monkeypatch: pytest.MonkeyPatch
+    hour: str, line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line.serve(ELEVEN + TWELVE)
-    line.collected("11")
+    if hour == "12":
+        line.collected("11")
 
     def refused(*_: object) -> int:
         raise BillingError("database: no space left")
 
-    monkeypatch.setattr(early_facts, "insert_facts", refused)
+    monkeypatch.setattr(facts, "insert_facts", refused)
 
-    ((source_id, _, error),) = line.collect("12").failures
+    ((source_id, _, error),) = line.collect(hour).failures
     assert (source_id, "no space left" in error) == ("jp-1", True)
 
 
