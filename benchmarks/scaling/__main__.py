@@ -70,7 +70,7 @@ def _check(costs: UnitCosts, arguments: argparse.Namespace) -> Table:
         if arguments.deliver:
             fewer = replace(of_kind, sources=max(1, of_kind.sources // 10))
             results += check.delivered(stage, costs, fewer)
-    return views.compared_table(results)
+    return views.compared_table(results, "check-tiny" if arguments.tiny else "check")
 
 
 def _arguments() -> argparse.Namespace:

@@ -5,6 +5,7 @@ use the machine too, the model gets the share that they leave; then CPU says mor
 """
 
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -62,6 +63,7 @@ def collected(
 ) -> Iterator[Compared]:
     """The second hour of the sources, collected and rated by so many processes."""
     fleets = _fleets(stage, load)
+    print(f"{load.sources:,} sources are made ...", file=sys.stderr, flush=True)
     for fleet in fleets:
         fleet.serve([HOUR, HOUR.next])
     names = [fleet.name for fleet in fleets]
@@ -69,7 +71,10 @@ def collected(
     for count in slots:
         with stage.database() as url, ExitStack() as stack:
             processes = [stack.enter_context(ground(stage, url, fleets)) for _ in range(count)]
+            started = time.perf_counter()
             _collect(processes, names, HOUR)
+            seconds = time.perf_counter() - started
+            print(f"first hour on {count} slots: {seconds:.0f} s", file=sys.stderr, flush=True)
             processes[0].rest()
             with _watched(stage) as watched:
                 worker_seconds = _collect(processes, names, HOUR.next)
@@ -80,7 +85,7 @@ def collected(
             worker_cores=_cores(),
             sources_per_task=0,
             one_machine=True,
-            speed=1 - watched.others,
+            speed=_speed(watched.others, count),
         )
         hour = HourCosts.of(costs, load)
         yield Compared(
@@ -112,7 +117,7 @@ def delivered(stage: Stage, costs: UnitCosts, load: Load) -> Iterator[Compared]:
             predicted = cost * load.sources
             yield Compared(
                 f"{step}, {load.sources:,} sources of {load.samples:,} samples",
-                predicted.cpu_seconds / (1 - watched.others) + predicted.wait_seconds,
+                predicted.cpu_seconds / _speed(watched.others, 1) + predicted.wait_seconds,
                 done.seconds,
                 predicted.cpu_seconds,
                 done.cost.cpu_seconds,
@@ -162,6 +167,11 @@ def _watched(stage: Stage) -> Iterator[_Watched]:
     others = machine_seconds() - everybody - (sum(cpu_seconds(psutil.Process())) - ours)
     share = others / (_cores() * watched.seconds)
     watched.others = min(_MOST_OTHERS, max(0.0, share))
+
+
+def _speed(others: float, processes: int) -> float:
+    """How fast each of so many processes can be on the cores that others leave."""
+    return min(1.0, _cores() * (1 - others) / min(processes, _cores()))
 
 
 def _cores() -> int:

@@ -4,6 +4,7 @@ Full: the part needs more than an hour for an hour, or refuses.
 """
 
 from dataclasses import dataclass, replace
+from math import sqrt
 from typing import Final
 
 from benchmarks.scaling.costs import UnitCosts
@@ -52,7 +53,17 @@ def limits(costs: UnitCosts, load: Load) -> list[Limit]:
         _full(hour.sealed.alone_seconds, "`export`", "one process seals and sends"),
         _full(hour.planned.alone_seconds, "`list_sources`", "one connection after the other"),
         _full(locked, "rating lock", "one source-hour after the other"),
-        _full(both.worker_seconds / _CORES, "one worker of 2 cores", "a task per source"),
+        _full(
+            both.worker_seconds / _CORES,
+            "one worker of 2 cores",
+            "a task per source",
+            costs.configured_source.worker_seconds / _CORES,
+        ),
+        _full(
+            hour.source_hour.worker_seconds / _CORES,
+            "the same without tasks",
+            "one process per core",
+        ),
         _full(
             both.database_seconds / _CORES,
             "one database of 2 cores",
@@ -68,5 +79,14 @@ def limits(costs: UnitCosts, load: Load) -> list[Limit]:
     return sorted(found, key=lambda limit: limit.sources)
 
 
-def _full(seconds_per_source: float, part: str, why: str) -> Limit:
-    return Limit(_HOUR_SECONDS / max(seconds_per_source, 1e-9), part, why)
+def _full(seconds: float, part: str, why: str, more_seconds: float = 0.0) -> Limit:
+    """Sources at which the part is busy all the hour.
+
+    Args:
+        seconds: that each takes.
+        more_seconds: that each takes more for every one there is.
+    """
+    if more_seconds > 0:
+        root = sqrt(seconds**2 + 4 * more_seconds * _HOUR_SECONDS)
+        return Limit((root - seconds) / (2 * more_seconds), part, why)
+    return Limit(_HOUR_SECONDS / max(seconds, 1e-9), part, why)

@@ -123,7 +123,11 @@ class HourCosts:
 
     @classmethod
     def of(
-        cls, costs: UnitCosts, load: Load, events_per_object: int = EVENTS_PER_OBJECT
+        cls,
+        costs: UnitCosts,
+        load: Load,
+        *,
+        events_per_object: int = EVENTS_PER_OBJECT,
     ) -> "HourCosts":
         samples, facts = load.samples / 1000, load.facts / 1000
         active_accounts = load.account_hours * load.sources_per_account

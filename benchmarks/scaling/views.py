@@ -20,7 +20,7 @@ Kinds = Mapping[str, Load]
 
 
 def unit_costs(costs: UnitCosts) -> Table:
-    """Of every cost what is not zero, in milliseconds; then the plain numbers."""
+    """Of every cost what is not zero, in milliseconds; two units side by side."""
     rows = []
     for each in fields(UnitCosts):
         cost = getattr(costs, each.name)
@@ -29,7 +29,11 @@ def unit_costs(costs: UnitCosts) -> Table:
             wal = size(cost.wal_bytes) if cost.wal_bytes >= 1 else ""
             rows.append([f"`{each.name}`", *map(_milliseconds, seconds), wal])
     headings = ["unit", "worker ms", "database ms", "wait ms", "WAL"]
-    return Table("costs", "CPU and waits per unit", headings, rows)
+    if len(rows) % 2:
+        rows.append([""] * len(headings))
+    half = len(rows) // 2
+    paired = [left + right for left, right in zip(rows[:half], rows[half:], strict=True)]
+    return Table("costs", "CPU and waits per unit", headings * 2, paired)
 
 
 def unit_numbers(costs: UnitCosts) -> str:
@@ -60,9 +64,10 @@ def capacity_table(costs: UnitCosts, kinds: Kinds, cores: int) -> Table:
     """What these cores can collect and rate, when they share the work without a gap."""
     rows = []
     for kind, load in kinds.items():
-        cost = HourCosts.of(costs, load).source_hour
+        alone = replace(load, sources=1)
+        cost = HourCosts.of(costs, alone).source_hour
         hours = cores * 3600 / (cost.worker_seconds + cost.database_seconds)
-        one = kept(costs, replace(load, sources=1), days=1, hot_days=1)
+        one = kept(costs, alone, days=1, hot_days=1)
         rows.append(
             [
                 kind,
@@ -97,7 +102,7 @@ def hour_table(costs: UnitCosts, kinds: Kinds) -> Table:
 def _steps(costs: UnitCosts, load: Load) -> dict[str, tuple[Cost, int]]:
     """The cost of each step per source, and of how many sources."""
     hour = HourCosts.of(costs, load)
-    usual = HourCosts.of(costs, load, USUAL_EVENTS_PER_OBJECT)
+    usual = HourCosts.of(costs, load, events_per_object=USUAL_EVENTS_PER_OBJECT)
     task = hour.started + costs.scheduled_task + costs.task_calls
     steps = {
         "start a task per source": task,
@@ -154,7 +159,7 @@ def storage_table(costs: UnitCosts, kinds: Kinds) -> Table:
     return Table("storage", f"Arithmetic: what {_sources(kinds)} sources leave", headings, rows)
 
 
-def compared_table(results: Sequence[Compared]) -> Table:
+def compared_table(results: Sequence[Compared], name: str) -> Table:
     headings = ["run", "predicted s", "measured s", "ratio"]
     headings += ["CPU predicted s", "CPU measured s", "CPU ratio", "others"]
     rows = [
@@ -170,7 +175,7 @@ def compared_table(results: Sequence[Compared]) -> Table:
         ]
         for each in results
     ]
-    return Table("check", "Predicted against measured", headings, rows)
+    return Table(name, "Predicted against measured", headings, rows)
 
 
 def _sources(kinds: Kinds) -> str:
