@@ -91,12 +91,12 @@ def measure(stage: Stage, size: Size) -> list[Measure]:
             scaled=scale.scaled,
         ),
         Measure(
-            "hour / what its CPU seconds allow",
+            "hour / what its one server process allows",
             "samples/s (limit)",
             limits,
             ratios=[rate / limit for rate, limit in zip(rates, limits, strict=True)],
             ratio_goal=at_least(0.8),
-            note="if pipeline, PostgreSQL and exporter kept every core busy",
+            note="the CPU seconds of PostgreSQL alone; one transaction is one process",
             scaled=scale.scaled,
         ),
         Measure(

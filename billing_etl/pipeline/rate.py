@@ -77,6 +77,8 @@ def rate_in(
         reason: reason of the adjustments that come of it.
         run_id: the run.
     """
+    if not picked:  # mostly: what collecting could rate is rated
+        return RateResult(0, 0, 0, 0, Decimal(0))
     anchor = ratings.anchor_day(connection, engine.settings)
     book = ratings.price_book(connection, engine.settings.default_region)
     rater = _Rater(connection, book)
