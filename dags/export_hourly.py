@@ -43,7 +43,7 @@ with DAG(
     schedule=policy.hourly(),
     start_date=policy.START_DATE,
     catchup=False,
-    max_active_runs=1,
+    max_active_runs=policy.RUNS_BESIDE_A_WAITING_ONE,
     default_args=policy.DEFAULT_ARGS,
     params=policy.hour_params(),
     tags=["billing", "delivery"],

@@ -1,13 +1,12 @@
 """Real services for all tests: one PostgreSQL and one S3 server, started when first needed."""
 
-import tempfile
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg import sql
+from scratch import scratch_directory
 
 from billing_etl.local.object_store import EmbeddedObjectStore
 from billing_etl.local.postgres import EmbeddedPostgres
@@ -16,10 +15,8 @@ from billing_etl.store.migrations import migrate
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[EmbeddedPostgres]:
-    with tempfile.TemporaryDirectory(prefix="billing-etl-test-") as directory:
-        # mkdtemp lets nobody in; as root the server runs as another user.
-        Path(directory).chmod(0o711)
-        server = EmbeddedPostgres(Path(directory) / "postgres")
+    with scratch_directory() as directory:
+        server = EmbeddedPostgres(directory / "postgres")
         try:
             yield server.start()
         finally:
@@ -58,8 +55,8 @@ def _fresh_database(server: EmbeddedPostgres, template: str) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def object_store() -> Iterator[EmbeddedObjectStore]:
     with (
-        tempfile.TemporaryDirectory(prefix="billing-etl-test-") as directory,
-        EmbeddedObjectStore(Path(directory) / "object-store") as server,
+        scratch_directory() as directory,
+        EmbeddedObjectStore(directory / "object-store") as server,
     ):
         yield server
 

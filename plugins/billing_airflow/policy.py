@@ -22,6 +22,10 @@ DEFAULT_ARGS: Final[dict[str, Any]] = {
     "execution_timeout": timedelta(hours=2),
 }
 
+# Of a DAG whose hourly runs wait for the step before: a run that someone asks for goes on beside
+# the one that waits. Two at work on the same hours wait for each other hour by hour.
+RUNS_BESIDE_A_WAITING_ONE: Final = 2
+
 
 def hourly() -> CronDataIntervalTimetable:
     """One run an hour with the hour before it as its data interval, in UTC.

@@ -80,7 +80,12 @@ def test_catchup_is_said_outright(dag: Any, dag_id: str) -> None:
     arguments = _dag_arguments(ROOT / "dags" / f"{dag_id}.py")
     assert {"catchup", "max_active_runs", "schedule", "start_date"} <= arguments
     assert dag.catchup is False
-    assert dag.max_active_runs == 1
+
+
+@EACH_DAG
+def test_a_run_that_waits_for_the_step_before_holds_up_no_other(dag: Any) -> None:
+    waits = dag.has_task("wait_until_ready")
+    assert dag.max_active_runs == (2 if waits else 1)
 
 
 def _dag_arguments(path: Path) -> set[str]:

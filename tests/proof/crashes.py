@@ -28,6 +28,7 @@ from oracle.money import period_start
 from oracle.worlds import STARTS, World, random_version, random_world
 from pipeline.harness import JSON
 from pipeline.world_harness import adapted, version_of
+from scratch import scratch_directory
 
 from billing_etl.hours import minute_start
 from billing_etl.local.object_store import EmbeddedObjectStore
@@ -190,9 +191,7 @@ def run_world(services: Services, seed: int, kills: int, directory: Path, tally:
 @contextmanager
 def embedded_services() -> Iterator[Services]:
     """Servers of their own, gone at the end."""
-    with tempfile.TemporaryDirectory(prefix="billing-etl-proof-") as name:
-        directory = Path(name)
-        directory.chmod(0o711)  # as root the database server runs as another user
+    with scratch_directory() as directory:
         postgres = EmbeddedPostgres(directory / "postgres")
         try:
             postgres.start()

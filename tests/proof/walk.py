@@ -7,14 +7,13 @@ import argparse
 import json
 import logging
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
+from scratch import scratch_directory
 
 from proof.machine import Billing
 from proof.site import Site, site
@@ -58,11 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     logging.disable(logging.CRITICAL)  # thousands of refusals and findings are meant to be
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="billing-etl-proof-") as directory:
-        # As root the database server runs as another user.
-        Path(directory).chmod(0o711)
-        with site(Path(directory)) as at:
-            done = walk(at, chosen.seed, chosen.worlds, chosen.steps, shrink=chosen.shrink)
+    with scratch_directory() as directory, site(directory) as at:
+        done = walk(at, chosen.seed, chosen.worlds, chosen.steps, shrink=chosen.shrink)
     seconds = round(time.monotonic() - started)
     result = {"seed": chosen.seed, "done": dict(sorted(done.items())), "seconds": seconds}
     sys.stdout.write(json.dumps(result) + "\n")
