@@ -57,11 +57,12 @@ def peak_bytes() -> int:
 
 def main() -> None:
     engine = Engine(Settings.from_environment(os.environ))
-    ensure_price(engine)
-    gc.freeze()  # as the commands and tasks of the pipeline do
-    print(json.dumps({"ready": True}), flush=True)
-    for line in sys.stdin:
-        print(json.dumps(obey(engine, json.loads(line))), flush=True)
+    with engine.kept():  # as `billing-etl pipeline` does
+        ensure_price(engine)
+        gc.freeze()  # as the commands and tasks of the pipeline do
+        print(json.dumps({"ready": True}), flush=True)
+        for line in sys.stdin:
+            print(json.dumps(obey(engine, json.loads(line))), flush=True)
 
 
 if __name__ == "__main__":

@@ -101,28 +101,29 @@ def pipeline(arguments: Arguments, env: Environment, output: Output) -> int:
     hours = _hours(arguments)
     engine = _engine(env)
     sources = _sources(engine, None)
-    ensure_price(engine)
-    summary = CollectSummary([], [])
-    with output.progress("collect", len(hours) * len(sources)) as advance:
-        for hour in hours:
-            for source in sources:
-                part = collect_hours(engine, [source], [hour])
-                summary.results.extend(part.results)
-                summary.failures.extend(part.failures)
-                advance()
-    failed = _report_failures(summary, output)
-    with output.progress("rate, export, reconcile", 3) as advance:
-        rated = rate_hours(engine, hours)
-        advance()
-        delivered: list[dict[str, Any]] = []
-        try:
-            delivered = [result.as_dict() for result in deliver_hours(engine, hours)]
-        except BillingError as error:  # an outage of the store keeps back nothing else
-            output.error(error)
-            failed = 1
-        advance()
-        reconciled = reconcile_hours(engine, hours)
-        advance()
+    with engine.kept():
+        ensure_price(engine)
+        summary = CollectSummary([], [])
+        with output.progress("collect", len(hours) * len(sources)) as advance:
+            for hour in hours:
+                for source in sources:
+                    part = collect_hours(engine, [source], [hour])
+                    summary.results.extend(part.results)
+                    summary.failures.extend(part.failures)
+                    advance()
+        failed = _report_failures(summary, output)
+        with output.progress("rate, export, reconcile", 3) as advance:
+            rated = rate_hours(engine, hours)
+            advance()
+            delivered: list[dict[str, Any]] = []
+            try:
+                delivered = [result.as_dict() for result in deliver_hours(engine, hours)]
+            except BillingError as error:  # an outage of the store keeps back nothing else
+                output.error(error)
+                failed = 1
+            advance()
+            reconciled = reconcile_hours(engine, hours)
+            advance()
     document = {
         "collect": summary.as_dict(),
         "rate": rated.as_dict(),

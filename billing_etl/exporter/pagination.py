@@ -17,6 +17,7 @@ from billing_etl.records import Snapshot
 
 MAX_LIMIT: Final = 1000  # the lower cap of the two exporters; more is silently cut or refused
 TARGET_PAGE_BYTES: Final = 16 * 1024 * 1024
+_FIRST_PAGE_BYTES: Final = TARGET_PAGE_BYTES // 4
 MAX_PAGES: Final = 10_000
 _SAMPLE_BYTES: Final = 180  # of JSON, with a short email
 
@@ -180,8 +181,11 @@ class Paginator:
 
 
 def fitting_limit(samples: int) -> int:
-    """How many snapshots of so many samples make a page of the target size; two at least."""
-    return max(2, TARGET_PAGE_BYTES // max(1, samples * _SAMPLE_BYTES))
+    """How many snapshots of so many samples make a first page; two at least.
+
+    It is smaller than the others, so that all that comes after reading begins early.
+    """
+    return max(2, _FIRST_PAGE_BYTES // max(1, samples * _SAMPLE_BYTES))
 
 
 def _second(instant_ns: int) -> int:

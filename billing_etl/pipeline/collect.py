@@ -137,7 +137,7 @@ def _read_and_write(
     if stored_samples is None and of.expected_samples >= early_facts.LEAST_SAMPLES:
         with writing_early(connection, of) as writing:
             served = fetch_hour(source, hour, contexts, writing.take)
-            early = writing.finish()
+            early = writing.finish(served, writer.policy)
     elif stored_samples and stored_samples >= early_facts.LEAST_SAMPLES:
         with reading_early(connection, of, stored_samples) as reading:
             served = fetch_hour(source, hour, contexts)

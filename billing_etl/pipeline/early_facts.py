@@ -14,6 +14,8 @@ from typing import Final
 import numpy as np
 
 from billing_etl.counters import (
+    CounterPolicy,
+    HourSamples,
     LastSamples,
     MinuteFacts,
     SampleBlock,
@@ -22,6 +24,8 @@ from billing_etl.counters import (
 )
 from billing_etl.hours import Hour
 from billing_etl.pipeline.engine import Engine
+from billing_etl.pipeline.fetch import ServedHour
+from billing_etl.pipeline.first_sight import JudgedHour, known_context
 from billing_etl.pipeline.hour_rows import fact_rows
 from billing_etl.pipeline.rate_fresh import FreshRating, HourPrices
 from billing_etl.records import BoolArray
@@ -59,6 +63,19 @@ class EarlyHour:
         return sum(node.prev_samples for node in self.contexts) * snapshots
 
 
+@dataclass(frozen=True, slots=True)
+class WholeHour:
+    """An hour of known series only, judged before the database was asked again.
+
+    ``rows``, ``quantity``: its facts and their bytes; see ``MinuteFacts.total``.
+    """
+
+    series: RegisteredSeries
+    judged: JudgedHour
+    rows: int
+    quantity: int
+
+
 class EarlyFacts:
     """Writes the facts of known series of an hour that was not collected before.
 
@@ -72,10 +89,11 @@ class EarlyFacts:
         rating: how they were rated; None: not at all.
         rows, quantity: what was written; see ``MinuteFacts.total``.
         copies: how it is written.
+        whole: the hour, where nothing is in it that was not known before.
     """
 
     def __init__(self, connection: Connection, of: EarlyHour, thread: ThreadPoolExecutor) -> None:
-        self._hour = of.hour
+        self._hour, self._contexts = of.hour, of.contexts
         nodes = [node for node in of.contexts if node.has_closing]
         known, names = known_series(connection, nodes, of.hour)
         prices = HourPrices.read(connection, of.engine, of.source_id, of.hour, names)
@@ -99,6 +117,7 @@ class EarlyFacts:
             )
         self.rows = 0
         self.quantity = 0
+        self.whole: WholeHour | None = None
 
     def take(self, block: SampleBlock, new_series: SeriesNames) -> None:
         """Writes the facts of a block's known series."""
@@ -121,15 +140,27 @@ class EarlyFacts:
         result[: len(self._codes)] = self._codes >= 0
         return result
 
-    def registered(self, series: int) -> tuple[RegisteredSeries, Rows] | None:
-        """The hour's series with their predecessors (C4); None when some were not known."""
-        if len(self._codes) < series or (self._codes < 0).any():
-            return None
+    def judge(self, samples: HourSamples, lookback: HourSamples, policy: CounterPolicy) -> None:
+        """Judges an hour of known series while the database is still writing (C4, C7).
+
+        Each of its first deltas has a predecessor, so nothing else is to be asked for.
+        """
         codes = self._codes
-        return (
-            RegisteredSeries(self._series_ids[codes], self._account_keys[codes], are_new=False),
-            self._predecessors[codes],
+        node_keys = {(node.env, node.node_id): node.node_key for node in self._contexts}
+        known = len(codes) == len(samples.series_keys) and bool((codes >= 0).all())
+        if not known or lookback.series_keys or not node_keys.keys() >= set(samples.nodes):
+            return
+        series = RegisteredSeries(self._series_ids[codes], self._account_keys[codes], are_new=False)
+        context = known_context(
+            self._contexts, samples, node_keys, series.series_ids, self._predecessors[codes]
         )
+        judged = JudgedHour.of(samples, context, policy)
+        rows = quantity = 0
+        for block in samples.blocks():
+            facts = judged.deltas.facts_of(block)
+            rows += len(facts.series)
+            quantity += facts.total
+        self.whole = WholeHour(series, judged, rows, quantity)
 
     def check(self, sealings: dict[int, int], rows: int, quantity: int) -> None:
         """Compares with what is to be written, once the whole hour is known and locked.
@@ -161,9 +192,10 @@ class Writing:
         """Gets a block written, after those before it."""
         self._facts.result().take(block, new_series)
 
-    def finish(self) -> EarlyFacts:
+    def finish(self, served: ServedHour, policy: CounterPolicy) -> EarlyFacts:
         """Waits until everything is written; from then on the connection is the caller's again."""
         facts = self._facts.result()
+        facts.judge(served.samples, served.lookback, policy)
         facts.copies.wait()
         return facts
 

@@ -29,12 +29,16 @@ class Engine:
     def connect(self) -> AbstractContextManager[database.Connection]:
         return self._connections.connect(self.database_url)
 
+    def kept(self) -> AbstractContextManager[None]:
+        """Within the block one run after the other may get the same connection again."""
+        return self._connections.kept()
+
     @contextmanager
     def run(self, command: str, hours: object | None = None) -> Iterator[runs.Run]:
         """Records a run; what connects within it may get the same connection again."""
         label = None if hours is None else str(hours)
         with (
-            self._connections.kept(),
+            self.kept(),
             runs.recorded_run(self.connect, command, label, self.external_id) as run,
         ):
             yield run

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from billing_etl.counters import HourDeltas, HourSamples, MinuteFacts, SampleBlock
-from billing_etl.pipeline.early_facts import EarlyFacts
+from billing_etl.pipeline.early_facts import EarlyFacts, WholeHour
 from billing_etl.pipeline.hour_rows import fact_rows
 from billing_etl.pipeline.rate_fresh import FreshRating
 from billing_etl.records import Int64Array
@@ -75,6 +75,14 @@ class FactWriter:
                 copies.insert(rows)
             copies.wait()
 
+    def take_early(self, early: EarlyFacts, whole: WholeHour) -> None:
+        """Takes an hour all of which was written early.
+
+        Raises:
+            GivenUpError: what was written early is not what is to be written.
+        """
+        self._take_early(early, whole.rows, whole.quantity)
+
     def take_rest(
         self, samples: HourSamples, series_ids: Int64Array, deltas: HourDeltas, early: EarlyFacts
     ) -> None:
@@ -93,6 +101,9 @@ class FactWriter:
             rest = fact_rows(series_ids, facts.at(~is_early[facts.series]))
             self._usage.add_new(rest)
             self.written += insert_facts(self._connection, rest, self._sealings)
+        self._take_early(early, rows, quantity)
+
+    def _take_early(self, early: EarlyFacts, rows: int, quantity: int) -> None:
         early.check(self._sealings, rows, quantity)
         self._usage.add_all(early.usage)
         self.written += rows

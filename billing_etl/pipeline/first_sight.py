@@ -5,7 +5,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from billing_etl.counters import FirstSamples, HourSamples
+from billing_etl.counters import (
+    CounterPolicy,
+    FirstDeltas,
+    FirstSamples,
+    HourDeltas,
+    HourSamples,
+    judge_first_deltas,
+)
 from billing_etl.hours import Hour
 from billing_etl.records import BoolArray, Int64Array
 from billing_etl.store import collected
@@ -36,6 +43,20 @@ class FirstContext:
     snapshot_prev_ns: Int64Array
 
 
+@dataclass(frozen=True, slots=True)
+class JudgedHour:
+    """A fresh hour whose first deltas are judged, so that its facts can be computed."""
+
+    context: FirstContext
+    first: FirstDeltas
+    deltas: HourDeltas
+
+    @classmethod
+    def of(cls, samples: HourSamples, context: FirstContext, policy: CounterPolicy) -> "JudgedHour":
+        first = judge_first_deltas(context.samples, policy)
+        return cls(context, first, HourDeltas(samples, first, context.snapshot_prev_ns, policy))
+
+
 def hour_snapshots(
     contexts: Iterable[NodeContext],
     node_key: Int64Array,
@@ -58,18 +79,13 @@ def hour_snapshots(
 
 
 def with_predecessors(
-    connection: Connection,
-    hour: Hour,
+    found: Rows,
     series_id: Int64Array,
     snapshot: Int64Array,
     snapshots: HourSnapshots,
     totals: tuple[Int64Array, Int64Array],
-    known_predecessors: Rows | None = None,
 ) -> FirstSamples:
-    """First samples with their predecessors (C4) and the node's earlier snapshots (C7)."""
-    found = known_predecessors
-    if found is None:
-        found = collected.predecessors(connection, series_id.tolist(), hour)
+    """First samples with those found of their predecessors (C4), and the node's past (C7)."""
     found = found[np.argsort(found["series_id"])]
     at = np.searchsorted(found["series_id"], series_id)
     at[at == len(found)] = 0
@@ -130,30 +146,15 @@ def first_context(
     lookback: HourSamples,
     node_keys: Mapping[tuple[str, str], int],
     series_ids: Int64Array,
-    known_predecessors: Rows | None,
 ) -> FirstContext:
-    """Everything that the first deltas of a freshly served hour are judged by.
-
-    ``known_predecessors``: those of all its series, where they were looked up before.
-    """
-    keys = np.array([node_keys[key] for key in samples.nodes], dtype=np.int64)
-    snapshot_node = keys[samples.snapshot_node]
-    snapshots = hour_snapshots(
+    """Everything that the first deltas of a freshly served hour are judged by."""
+    ids = series_ids[samples.first.series]
+    context = known_context(
         node_contexts(connection, source_key, hour),
-        snapshot_node,
-        samples.snapshot_ns,
-        samples.snapshot_samples,
-    )
-    seen_first = samples.first
-    ids = series_ids[seen_first.series]
-    first = with_predecessors(
-        connection,
-        hour,
-        ids,
-        seen_first.snapshot,
-        snapshots,
-        (seen_first.uplink, seen_first.downlink),
-        known_predecessors,
+        samples,
+        node_keys,
+        series_ids,
+        collected.predecessors(connection, ids.tolist(), hour),
     )
     presence = collected.presence(connection, source_key, hour.previous)
     has_bad = bool(lookback.bad_samples or samples.bad_samples)
@@ -169,11 +170,12 @@ def first_context(
             if series_id is not None:
                 presence.setdefault(series_id, set()).add(placed.instant_ns)
     nonempty = samples.snapshot_samples > 0
+    snapshot_node = _snapshot_nodes(samples, node_keys)
     first = respecting_presence(
         connection,
-        first,
+        context.samples,
         ids,
-        snapshot_node[seen_first.snapshot],
+        snapshot_node[samples.first.snapshot],
         presence,
         hour,
         {
@@ -181,4 +183,31 @@ def first_context(
             for key in (np.unique(snapshot_node) if presence else ())
         },
     )
-    return FirstContext(first, snapshots.prev_ns)
+    return replace(context, samples=first)
+
+
+def known_context(
+    contexts: Iterable[NodeContext],
+    samples: HourSamples,
+    node_keys: Mapping[tuple[str, str], int],
+    series_ids: Int64Array,
+    predecessors: Rows,
+) -> FirstContext:
+    """The same from what was read before; the whole of it where every series has a predecessor."""
+    snapshots = hour_snapshots(
+        contexts, _snapshot_nodes(samples, node_keys), samples.snapshot_ns, samples.snapshot_samples
+    )
+    first = samples.first
+    found = with_predecessors(
+        predecessors,
+        series_ids[first.series],
+        first.snapshot,
+        snapshots,
+        (first.uplink, first.downlink),
+    )
+    return FirstContext(found, snapshots.prev_ns)
+
+
+def _snapshot_nodes(samples: HourSamples, node_keys: Mapping[tuple[str, str], int]) -> Int64Array:
+    keys = np.array([node_keys[key] for key in samples.nodes], dtype=np.int64)
+    return keys[samples.snapshot_node]

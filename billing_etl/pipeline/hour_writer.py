@@ -16,14 +16,13 @@ from billing_etl.counters import (
     NodeCoverage,
     SampleBlock,
     cover_hour,
-    judge_first_deltas,
 )
 from billing_etl.hours import NS_PER_MINUTE, Hour, format_instant_ns
 from billing_etl.pipeline.early_facts import EarlyFacts, GivenUpError
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.fact_writer import FactWriter
 from billing_etl.pipeline.fetch import ServedHour
-from billing_etl.pipeline.first_sight import FirstContext, first_context
+from billing_etl.pipeline.first_sight import FirstContext, JudgedHour, first_context
 from billing_etl.pipeline.history import HourFirsts, InnerHistory, write_history
 from billing_etl.pipeline.hour_rows import (
     closing_rows,
@@ -142,32 +141,22 @@ class HourWriter:
         # Before accounts and series: every run locks in one order. From this hour on is enough, as
         # look-back is of nodes without a closing before it, so without a fact that could change.
         sealings = lock_sealings(self.connection, self.hour, self.who)
-        known = early.registered(len(samples.series_keys)) if early else None
-        if known is None or served.lookback.series_keys:
-            series, predecessors = self._register_series(served, node_keys), None
-        else:
-            series, predecessors = known
+        whole = early.whole if early else None
+        series = whole.series if whole else self._register_series(served, node_keys)
         own = len(samples.series_keys)
         series_ids, lookback_ids = series.series_ids[:own], series.series_ids[own:]
         changed = write_lookback(
             self.connection, self.source_key, served.lookback, node_keys, lookback_ids
         )
-        context = first_context(
-            self.connection,
-            self.source_key,
-            self.hour,
-            samples,
-            served.lookback,
-            node_keys,
-            series_ids,
-            predecessors,
-        )
-        first = judge_first_deltas(context.samples, self.policy)
-        deltas = HourDeltas(samples, first, context.snapshot_prev_ns, self.policy)
+        judged = whole.judged if whole else self._judged(served, node_keys, series_ids)
+        context, first, deltas = judged.context, judged.first, judged.deltas
         facts = FactWriter(self.connection, sealings)
         if early:
             rating = early.rating
-            facts.take_rest(samples, series_ids, deltas, early)
+            if whole:
+                facts.take_early(early, whole)
+            else:
+                facts.take_rest(samples, series_ids, deltas, early)
         else:
             rating = self._rating(prices, samples, series)
             if len(stored_instants):
@@ -245,6 +234,24 @@ class HourWriter:
             "collected" if changed or facts.written else "unchanged"
         )
         return self._result(outcome, counts, facts.written, rated)
+
+    def _judged(
+        self,
+        served: ServedHour,
+        node_keys: dict[tuple[str, str], int],
+        series_ids: Int64Array,
+    ) -> JudgedHour:
+        samples = served.samples
+        context = first_context(
+            self.connection,
+            self.source_key,
+            self.hour,
+            samples,
+            served.lookback,
+            node_keys,
+            series_ids,
+        )
+        return JudgedHour.of(samples, context, self.policy)
 
     def _stored_facts(self, stored: Rows | None, block: SampleBlock) -> Rows:
         """The stored facts of the block's minutes."""

@@ -131,8 +131,7 @@ def _firsts_of_closings(
         instants["samples"].astype(np.int64),
     )
     samples = with_predecessors(
-        connection,
-        hour,
+        collected.predecessors(connection, series_id.tolist(), hour),
         series_id,
         snapshot,
         snapshots,
