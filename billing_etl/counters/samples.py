@@ -18,7 +18,7 @@ HASH_BYTES: Final = 16
 # Large enough for work on whole columns; small enough that little is held. The first blocks are
 # smaller, so that writing begins early.
 BLOCK_SAMPLES = 100_000
-_FIRST_BLOCK_SHARE: Final = 4
+_FIRST_BLOCK_SHARE: Final = 8
 _NO_MINUTE: Final = 2**31 - 1
 _IDENTITY: Final = np.dtype([("high", ">u8"), ("low", ">u8")])
 

@@ -17,7 +17,7 @@ from billing_etl.records import Snapshot
 
 MAX_LIMIT: Final = 1000  # the lower cap of the two exporters; more is silently cut or refused
 TARGET_PAGE_BYTES: Final = 16 * 1024 * 1024
-_FIRST_PAGE_BYTES: Final = TARGET_PAGE_BYTES // 4
+_FIRST_PAGE_BYTES: Final = TARGET_PAGE_BYTES // 3
 MAX_PAGES: Final = 10_000
 _SAMPLE_BYTES: Final = 180  # of JSON, with a short email
 

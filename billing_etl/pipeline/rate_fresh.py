@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from billing_etl.counters import MinuteFacts
-from billing_etl.counters.series import SeriesKey
+from billing_etl.counters import MinuteFacts, SeriesNames
 from billing_etl.hours import Hour
 from billing_etl.pipeline.engine import Engine
 from billing_etl.rating import PriceBook, period_of, split_quota
@@ -39,7 +38,7 @@ class HourPrices:
         engine: Engine,
         source_id: str,
         hour: Hour,
-        names: Sequence[SeriesKey],
+        names: SeriesNames,
     ) -> None:
         self._source_id = source_id
         self._mark = ratings.book_mark(connection, source_id)
@@ -47,17 +46,16 @@ class HourPrices:
         region = self.book.region_within(source_id, hour)
         known_region = ratings.region_ids(connection, [region] if region is not None else [])
         self.region_id = known_region.get(region or "", 0)
-        kinds: dict[tuple[str, str], int] = {}
-        examples: list[SeriesKey] = []
-        kind_of = np.zeros(len(names), dtype=np.int64)
-        for at, name in enumerate(names):
-            alone = name.account_uuid if self.book.is_priced_alone(name.account_uuid) else ""
-            kind_of[at] = kinds.setdefault((alone, name.inbound_tag), len(kinds))
-            if kind_of[at] == len(examples):
-                examples.append(name)
+        # One of each kind is asked for: accounts priced alike have the same rates in a tag.
+        alone = [
+            at if self.book.is_priced_alone(account) else -1
+            for at, account in enumerate(names.accounts)
+        ]
+        kind = np.array(alone, dtype=np.int64)[names.account] * len(names.inbound_tags) + names.tag
+        _, examples, kind_of = np.unique(kind, return_index=True, return_inverse=True)
         rates = [
             self.book.rates_within(each.account_uuid, source_id, each.inbound_tag, hour)
-            for each in examples
+            for each in (names[at] for at in examples.tolist())
         ]
         known = ratings.rate_ids(connection, (rate for within in rates for rate in within))
         minutes = max(map(len, rates), default=1)
@@ -75,7 +73,7 @@ class HourPrices:
         engine: Engine,
         source_id: str,
         hour: Hour,
-        names: Sequence[SeriesKey],
+        names: SeriesNames,
     ) -> "HourPrices | None":
         """None when there are no prices yet, or the environment contradicts them (R2)."""
         if not ratings.agrees_with_seeds(connection, engine.settings):
@@ -102,7 +100,7 @@ class FreshRating:
         source_key: int,
         hour: Hour,
         prices: HourPrices,
-        names: Sequence[SeriesKey],
+        names: SeriesNames,
         account_keys: Int64Array,
     ) -> None:
         self._connection, self._source_key, self._hour = connection, source_key, hour
@@ -112,24 +110,24 @@ class FreshRating:
         self._accounts, first_at, self._account = np.unique(
             account_keys, return_index=True, return_inverse=True
         )
-        keys = self._accounts.tolist()
-        before = self._before()
-        self._is_final = np.array([before[key][1] for key in keys], dtype=np.bool_)
+        self._used_before, self._is_final = self._before()
         # Facts of the others are rated too, as far as can be seen: mostly `rate` finds them right.
-        self._is_rated = np.ones(len(keys), dtype=np.bool_)
-        self._used_before = np.array([before[key][0] for key in keys], dtype=np.int64)
+        self._is_rated = np.ones(len(self._accounts), dtype=np.bool_)
         self._used = self._used_before.copy()
         self._quota = _quotas(
-            prices.book, [names[at].account_uuid for at in first_at.tolist()], self._period
+            prices.book,
+            [names.accounts[at] for at in names.account[first_at].tolist()],
+            self._period,
         )
         # Place of each series' rates, one or one per minute of the hour, among all.
         self._rates = np.unique(prices.rate_ids)
         self._rate_place = np.searchsorted(self._rates, prices.rate_ids)
         # Per account and rate.
-        self._included = np.zeros((len(keys), len(self._rates)), dtype=np.int64)
-        self._rated = np.zeros((len(keys), len(self._rates)), dtype=np.int64)
+        self._included = np.zeros((len(self._accounts), len(self._rates)), dtype=np.int64)
+        self._rated = np.zeros((len(self._accounts), len(self._rates)), dtype=np.int64)
 
-    def _before(self) -> dict[int, tuple[int, bool]]:
+    def _before(self) -> tuple[Int64Array, BoolArray]:
+        """Usage of each account before the hour; whether that is final."""
         return ratings.used_and_final(
             self._connection, self._accounts.tolist(), self._source_key, self._hour, self._anchor
         )
@@ -198,16 +196,8 @@ class FreshRating:
         ) or self._prices.have_changed(self._connection):
             self._is_final[:] = False
             return
-        before = self._before()
-        self._is_final &= np.array(
-            [
-                before[key] == (used, True)
-                for key, used in zip(
-                    self._accounts.tolist(), self._used_before.tolist(), strict=True
-                )
-            ],
-            dtype=np.bool_,
-        )
+        used, is_final = self._before()
+        self._is_final &= is_final & (used == self._used_before)
 
     def post(self, usage: Mapping[tuple[int, int], int], run_id: int) -> int:
         """Settles and posts the account-hours that hold nothing but what was rated here.

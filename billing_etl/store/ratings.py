@@ -10,8 +10,16 @@ from psycopg import sql as composed
 from billing_etl.errors import UsageError
 from billing_etl.hours import Hour, HourRange
 from billing_etl.rating import PriceBook, PriceVersion, Rate, next_period, period_of
+from billing_etl.records import BoolArray, Int64Array
 from billing_etl.settings import Settings
-from billing_etl.store.columns import Rows, empty_rows, fetch_rows, minute_bounds, stage_rows
+from billing_etl.store.columns import (
+    Rows,
+    empty_rows,
+    fetch_rows,
+    minute_bounds,
+    sorted_rows,
+    stage_rows,
+)
 from billing_etl.store.database import Connection, array_literal, one_row, sql, take_lock
 from billing_etl.store.sources import TRAFFIC_METER_ID
 
@@ -28,6 +36,7 @@ RATED_FACT: Final = np.dtype(
 RATING: Final = np.dtype(
     [("series_id", "i4"), ("minute", "i4"), ("included_quantity", "i8"), ("rate_id", "i4")]
 )
+_USED: Final = np.dtype([("used", "i8"), ("account_key", "i4"), ("is_final", "i2")])
 # How long collecting waits to rate what it writes; a later run of `rate` does it as well.
 SHORT_RATING_WAIT: Final = "2s"
 # Account-hours settled in one statement.
@@ -288,11 +297,15 @@ def book_mark(connection: Connection, source_id: str) -> tuple[Any, ...]:
 
 def used_and_final(
     connection: Connection, account_keys: Sequence[int], source_key: int, hour: Hour, anchor: int
-) -> dict[int, tuple[int, bool]]:
-    """Usage of accounts before an hour in its period; whether that is final (R4)."""
+) -> tuple[Int64Array, BoolArray]:
+    """Usage of accounts before an hour in its period, and whether that is final (R4).
+
+    In the order of the keys, which are sorted.
+    """
     period = period_of(hour, anchor)
-    rows = connection.execute(
-        sql("rate/used_and_final").encode(),
+    rows = fetch_rows(
+        connection,
+        sql("rate/used_and_final"),
         {
             "account_keys": array_literal(account_keys),
             "source_key": source_key,
@@ -301,8 +314,10 @@ def used_and_final(
             "next_period_hour": next_period(period, anchor).index,
             "meter_id": TRAFFIC_METER_ID,
         },
+        _USED,
     )
-    return {int(key): (int(used), bool(is_final)) for key, used, is_final in rows}
+    rows = sorted_rows(rows, ("account_key",))
+    return rows["used"].copy(), rows["is_final"] != 0
 
 
 def write_ratings(connection: Connection, changed: Rows) -> None:

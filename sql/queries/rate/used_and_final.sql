@@ -8,8 +8,8 @@ with waiting as materialized (
     where h.stale and h.account_key = any (%(account_keys)s) and h.meter_id = %(meter_id)s
       and h.hour >= %(period_hour)s and h.hour < %(next_period_hour)s
 )
-select w.account_key, least(coalesce(last.used_before::numeric + last.quantity, 0), 9223372036854775807)::bigint,
-       (last.account_key is null or last.used_before is not null)
+select least(coalesce(last.used_before::numeric + last.quantity, 0), 9223372036854775807)::bigint, w.account_key,
+       ((last.account_key is null or last.used_before is not null)
        and not exists (select from waiting x where x.account_key = w.account_key)
        and not exists (
            select from billing_core.account_hours h
@@ -18,7 +18,7 @@ select w.account_key, least(coalesce(last.used_before::numeric + last.quantity, 
        and not exists (
            select from billing_core.series s
            join billing_core.nodes n using (node_key)
-           where s.account_key = w.account_key and s.meter_id = %(meter_id)s and n.source_key <> %(source_key)s)
+           where s.account_key = w.account_key and s.meter_id = %(meter_id)s and n.source_key <> %(source_key)s))::int
 from unnest(%(account_keys)s::int[]) as w (account_key)
 left join lateral (
     select h.account_key, h.used_before, h.quantity
