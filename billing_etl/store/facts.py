@@ -44,6 +44,8 @@ _SEALED_FACT: Final = np.dtype(
         ("downlink_quantity", "i8"),
     ]
 )
+# Those of the table (see its migrations) that are usual.
+FACT_DEFAULTS: Final = {"spans_minutes": 1, "revision": 1, "sealing": 1, "is_reset": False}
 _FACT_KEY: Final = ("series_id", "minute")
 _MEASURED: Final = ("uplink_quantity", "downlink_quantity", "spans_minutes", "is_reset")
 _DELIVERED: Final = ("uplink_quantity", "downlink_quantity")
@@ -202,7 +204,8 @@ def insert_facts(connection: Connection, rows: Rows, sealings: dict[int, int]) -
         _take_back_sealed_states(connection, rows, sealings)
     # In the order of the index, which takes half as long again otherwise.
     in_order = sorted_rows(rows, _FACT_KEY)
-    copy_rows(connection, composed.Identifier("billing_core", "facts"), in_order)
+    table = composed.Identifier("billing_core", "facts")
+    copy_rows(connection, table, in_order, FACT_DEFAULTS)
     return len(rows)
 
 

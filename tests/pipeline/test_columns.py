@@ -1,11 +1,14 @@
 """Columns come back from the database as they went there, however they are packed on the way."""
 
+import json
+
 import numpy as np
 import psycopg
 import pytest
 from psycopg import sql
 
 from billing_etl.store.columns import Rows, copy_rows, fetch_rows
+from billing_etl.store.facts import FACT_DEFAULTS
 
 EVERY_WIDTH = np.dtype(
     [
@@ -75,3 +78,36 @@ def test_no_rows_are_no_rows(connection: psycopg.Connection[tuple[object, ...]])
         fetched = fetch_rows(connection, "select * from every_width", {}, EVERY_WIDTH)
 
     assert (len(fetched), fetched.dtype) == (0, EVERY_WIDTH)
+
+
+@pytest.mark.parametrize("usual", [["large"], ["large", "last"], []])
+def test_columns_that_hold_the_default_everywhere_are_not_sent_and_come_back(
+    usual: list[str], connection: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    rows = extremes()
+    rows["large"] = 7
+    with connection:
+        # That of the table differs from what the caller believes: so it shows what was sent.
+        connection.execute("alter table every_width alter large set default 8")
+        connection.execute("alter table every_width alter last set default 8")
+        defaults = dict.fromkeys(usual, 7)
+        copy_rows(connection, sql.Identifier("every_width"), rows, defaults)
+
+        fetched = fetch_rows(connection, "select * from every_width", {}, EVERY_WIDTH)
+
+    expected = rows.copy()
+    if "large" in usual:
+        expected["large"] = 8
+    assert fetched.tobytes() == expected.tobytes()
+
+
+def test_the_defaults_of_facts_are_those_of_their_table(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        defaults = connection.execute(
+            "select attname, pg_get_expr(adbin, adrelid) from pg_attrdef d"
+            " join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum"
+            " where d.adrelid = 'billing_core.facts'::regclass"
+        ).fetchall()
+    of_table = {str(name): json.loads(value) for name, value in defaults}
+
+    assert {name: of_table[name] for name in FACT_DEFAULTS} == FACT_DEFAULTS
