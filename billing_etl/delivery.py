@@ -5,8 +5,8 @@ Source of the rules: delivery contract, "Integrity" and "Credentials".
 
 import base64
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import boto3
@@ -41,10 +41,11 @@ _CREDENTIAL_ERRORS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """What the server holds under a key."""
+    """What the server holds under a key; two of equal content are equal, whatever their ETags."""
 
     size_bytes: int
     sha256: bytes
+    etag: str = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,40 +79,46 @@ class ObjectStore:
                 ) from None
             raise _explained(error, f"s3://{bucket}", "head bucket") from error
 
-    def put(self, bucket: str, key: str, payload: bytes, content_type: str) -> None:
+    def put(self, bucket: str, key: str, payload: bytes, content_type: str) -> str:
         """Stores the payload under a key that is free, or holds exactly these bytes already.
 
         The server verifies the SHA-256. A lost answer is therefore healed by putting again.
+
+        Returns:
+            The object's ETag.
 
         Raises:
             MismatchError: the key holds other content; it is left as it is.
         """
         digest = hashlib.sha256(payload).digest()
         try:
-            self._put(bucket, key, payload, digest, content_type, {"IfNoneMatch": "*"})
+            return self._put(bucket, key, payload, digest, content_type, {"IfNoneMatch": "*"})
         except _FAILURES as error:
             if _status(error) not in {409, 412}:
                 raise _explained(error, f"s3://{bucket}/{key}", "put") from error
-        else:
-            return
         stored = self.head(bucket, key)
         if stored is None:
             raise RetryableError(
                 f"s3://{bucket}/{key}: the put lost against another one that left nothing; "
                 "run again"
             )
-        if stored != StoredObject(len(payload), digest):
+        if stored != StoredObject(len(payload), digest, stored.etag):
             raise MismatchError(
                 f"s3://{bucket}/{key}: expected {len(payload)} bytes with SHA-256 {digest.hex()}, "
                 f"got {stored.size_bytes} bytes with SHA-256 {stored.sha256.hex()}; someone else "
                 "wrote this key: look at it, then run `billing-etl reconcile` to restore it"
             )
+        return stored.etag
 
-    def replace(self, bucket: str, key: str, payload: bytes, content_type: str) -> None:
-        """Restores an object from its sealed payload whatever lies there; only for repairs."""
+    def replace(self, bucket: str, key: str, payload: bytes, content_type: str) -> str:
+        """Restores an object from its sealed payload whatever lies there; only for repairs.
+
+        Returns:
+            The object's ETag.
+        """
         digest = hashlib.sha256(payload).digest()
         try:
-            self._put(bucket, key, payload, digest, content_type, {})
+            return self._put(bucket, key, payload, digest, content_type, {})
         except _FAILURES as error:
             raise _explained(error, f"s3://{bucket}/{key}", "replace") from error
 
@@ -123,8 +130,8 @@ class ObjectStore:
         digest: bytes,
         content_type: str,
         condition: dict[str, str],
-    ) -> None:
-        self.client.put_object(
+    ) -> str:
+        answer = self.client.put_object(
             Bucket=bucket,
             Key=key,
             Body=payload,
@@ -132,6 +139,7 @@ class ObjectStore:
             ContentType=content_type,
             **condition,
         )
+        return _etag(answer)
 
     def head(self, bucket: str, key: str) -> StoredObject | None:
         """Size and SHA-256 of an object, None when there is none.
@@ -142,7 +150,9 @@ class ObjectStore:
             answer = self.client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
             checksum = answer.get("ChecksumSHA256")
             if checksum is not None and "-" not in checksum:  # "-": a checksum of parts
-                return StoredObject(answer["ContentLength"], base64.b64decode(checksum))
+                return StoredObject(
+                    answer["ContentLength"], base64.b64decode(checksum), _etag(answer)
+                )
             return self._read_and_hash(bucket, key)
         except _FAILURES as error:
             if _status(error) == 404:
@@ -152,10 +162,11 @@ class ObjectStore:
     def _read_and_hash(self, bucket: str, key: str) -> StoredObject:
         digest = hashlib.sha256()
         size_bytes = 0
-        for chunk in self.client.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(1 << 20):
+        answer = self.client.get_object(Bucket=bucket, Key=key)
+        for chunk in answer["Body"].iter_chunks(1 << 20):
             digest.update(chunk)
             size_bytes += len(chunk)
-        return StoredObject(size_bytes, digest.digest())
+        return StoredObject(size_bytes, digest.digest(), _etag(answer))
 
     def list_keys(self, bucket: str, prefix: str) -> Iterator[str]:
         """All keys below a prefix, page after page, in the order of the store."""
@@ -204,6 +215,11 @@ def object_store_from(settings: Settings) -> ObjectStore:
 
 
 _FAILURES: Final = (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError)
+
+
+def _etag(answer: Mapping[str, Any]) -> str:
+    """The ETag without its quotes, as object listings can be compared with it."""
+    return str(answer["ETag"]).strip('"')
 
 
 def _status(error: Exception) -> int | None:

@@ -1,6 +1,6 @@
 """What was sealed for delivery and what became of it (delivery contract, "Sealing")."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
@@ -33,7 +33,10 @@ class DeliveryState:
 
 @dataclass(frozen=True, slots=True)
 class NewBatch:
-    """One object as it is sealed. ``payload`` is gzip-compressed; sizes and digests are not."""
+    """One object as it is sealed. ``payload`` is gzip-compressed; sizes and digests are not.
+
+    ``first_minute`` is that of its oldest event, None without events.
+    """
 
     hour: int
     meter_id: int
@@ -44,6 +47,7 @@ class NewBatch:
     object_key: str
     events: int
     net_quantity: int
+    first_minute: int | None
     size_bytes: int
     sha256: bytes
     event_ids_sha256: bytes
@@ -132,9 +136,14 @@ def sealed_batches(connection: Connection, hour: Hour, meter: Meter) -> list[dic
 
 
 def close_sealing(
-    connection: Connection, hour: Hour, meter: Meter, sealing: int, open_ids: Sequence[str]
+    connection: Connection,
+    hour: Hour,
+    meter: Meter,
+    sealing: int,
+    events: int,
+    open_ids: Sequence[str],
 ) -> None:
-    """Counts the sealing; the facts themselves are the sealed state from now on."""
+    """Counts the sealing and its events; the facts themselves are the sealed state from now on."""
     minutes = _minutes(hour, meter)
     connection.execute(
         sql("deliveries/close_sealing").encode(),
@@ -142,6 +151,7 @@ def close_sealing(
             "hour": hour.index,
             "meter_id": meter.meter_id,
             "sealing": sealing,
+            "events": events,
             "open_sources": list(open_ids),
         },
     )
@@ -163,11 +173,17 @@ def compressed_payload(connection: Connection, batch_id: int) -> bytes:
     return bytes(payload)
 
 
-def mark_delivered(connection: Connection, batch_id: int) -> None:
-    """Commits at once, without waiting for the disk: a lost mark only means one more put."""
+def mark_delivered(connection: Connection, etags: Mapping[int, str]) -> None:
+    """Records objects that the store confirmed, by batch id, with the ETags it answered.
+
+    Commits at once, without waiting for the disk: a lost mark only means one more put.
+    """
     with connection.transaction():
         connection.execute("set local synchronous_commit = off")
-        connection.execute(sql("deliveries/mark_delivered").encode(), {"batch_id": batch_id})
+        connection.execute(
+            sql("deliveries/mark_delivered").encode(),
+            {"batch_ids": list(etags), "etags": list(etags.values())},
+        )
 
 
 def mark_failed(connection: Connection, batch_id: int, error: str) -> None:

@@ -26,7 +26,7 @@ DIRECTORY = "billing/traffic_bytes/2026/04/08/12/"
 IN_GRACE = HOUR.end + timedelta(minutes=10)
 AFTER_GRACE = HOUR.end + timedelta(hours=1)
 
-Put = Callable[[ObjectStore, str, str, bytes, str], None]
+Put = Callable[[ObjectStore, str, str, bytes, str], str]
 
 
 def deliver(engine: Engine, hours: HourRange = HOURS) -> DeliverResult:
@@ -124,6 +124,21 @@ def test_objects_carry_a_sha256_the_server_verified_and_their_content_type(
         assert head["ChecksumSHA256"] == base64.b64encode(digest).decode()
         types[key.rsplit(".", 1)[1]] = head["ContentType"]
     assert types == {"jsonl": "application/x-ndjson", "json": "application/json"}
+
+
+def test_the_etag_that_the_store_answered_is_kept(
+    engine: Engine, rows: Rows, series: int, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the object lay there already: then it is the one that the look at it gave."""
+    rows.fact(series, 0, 10, 30)
+    with monkeypatch.context() as patch:
+        patch.setattr(ObjectStore, "put", put_that(after=Crash()))
+        with pytest.raises(Crash):
+            deliver(engine)
+    assert rows.all("select etag from billing_core.batches") == [(None,), (None,)]
+    deliver(engine)
+    kept = dict(rows.all("select object_key, etag from billing_core.batches"))
+    assert kept == {key: etag.strip('"') for key, (_, etag, _) in stored.listing().items()}
 
 
 def test_events_are_ordered_by_account_minute_and_series_and_cut_by_count(
@@ -395,12 +410,13 @@ class Crash(Exception):
 def put_that(before: Exception | None = None, after: Exception | None = None) -> Put:
     put = ObjectStore.put
 
-    def wrapped(store: ObjectStore, bucket: str, key: str, payload: bytes, kind: str) -> None:
+    def wrapped(store: ObjectStore, bucket: str, key: str, payload: bytes, kind: str) -> str:
         if before is not None:
             raise before
-        put(store, bucket, key, payload, kind)
+        etag = put(store, bucket, key, payload, kind)
         if after is not None:
             raise after
+        return etag
 
     return wrapped
 
@@ -447,10 +463,10 @@ def test_a_manifest_never_goes_before_its_batches(
         rows.fact(series, minute, 1, 0)
     put = ObjectStore.put
 
-    def fail_one(store: ObjectStore, bucket: str, key: str, payload: bytes, kind: str) -> None:
+    def fail_one(store: ObjectStore, bucket: str, key: str, payload: bytes, kind: str) -> str:
         if "-00003-" in key:
             raise RetryableError("no answer")
-        put(store, bucket, key, payload, kind)
+        return put(store, bucket, key, payload, kind)
 
     small = Engine(replace(engine.settings, s3_max_events=1))
     with monkeypatch.context() as patch:

@@ -9,7 +9,8 @@ from billing_etl.batches import decompress
 from billing_etl.events import BillingEvent, event_id
 from billing_etl.hours import Hour, HourRange
 from billing_etl.pipeline.checks.inspection import Check, Inspection
-from billing_etl.pipeline.deliver import deliver_hours, is_exported, what_waits
+from billing_etl.pipeline.deliver import deliver_hours, is_exported
+from billing_etl.pipeline.seal import what_waits
 from billing_etl.reconciliation import (
     Difference,
     Examination,

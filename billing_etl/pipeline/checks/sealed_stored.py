@@ -12,17 +12,13 @@ from typing import Final
 import msgspec
 
 from billing_etl.batches import ManifestEntry, decompress, digest_of_ids
-from billing_etl.delivery import (
-    EVENTS_CONTENT_TYPE,
-    MANIFEST_CONTENT_TYPE,
-    StoredObject,
-    configured_bucket,
-)
+from billing_etl.delivery import StoredObject, configured_bucket
 from billing_etl.errors import TerminalError
 from billing_etl.events import BillingEvent
 from billing_etl.hours import Hour
 from billing_etl.pipeline.checks.inspection import Check, Inspection
-from billing_etl.pipeline.deliver import object_keys
+from billing_etl.pipeline.seal import object_keys
+from billing_etl.pipeline.send import CONTENT_TYPES
 from billing_etl.reconciliation import Difference, Examination, total
 from billing_etl.store import deliveries, reconciliations
 from billing_etl.store.reconciliations import SealedBatch
@@ -180,9 +176,10 @@ def repair(inspection: Inspection, hour: Hour, batch_id: str) -> str:
     payload = _payload(inspection, batch)
     if hashlib.sha256(payload).digest() != batch.sha256:
         raise TerminalError(f"{_place(batch)}: its sealed payload is damaged, not sent")
-    kind = EVENTS_CONTENT_TYPE if batch.kind == "events" else MANIFEST_CONTENT_TYPE
-    inspection.objects.replace(batch.bucket, batch.object_key, payload, kind)
-    deliveries.mark_delivered(inspection.connection, batch.batch_id)
+    etag = inspection.objects.replace(
+        batch.bucket, batch.object_key, payload, CONTENT_TYPES[batch.kind]
+    )
+    deliveries.mark_delivered(inspection.connection, {batch.batch_id: etag})
     return f"{_place(batch)} sent again"
 
 
