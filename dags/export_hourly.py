@@ -29,7 +29,7 @@ from typing import Any
 from airflow.sdk import DAG, TriggerRule, get_current_context, task
 from billing_airflow import policy
 from billing_airflow.context import hour_ranges, interval_hours, param_hours, task_engine
-from billing_airflow.tasks import wait_until_ready
+from billing_airflow.waiting import wait_until_ready
 
 from billing_etl.errors import MismatchError
 from billing_etl.pipeline.deliver import deliver_hours, pending_hours

@@ -22,7 +22,7 @@ from typing import Any
 from airflow.sdk import DAG, Param, TriggerRule, get_current_context, task
 from billing_airflow import policy
 from billing_airflow.context import interval_hours, param_hours, task_engine
-from billing_airflow.tasks import wait_until_ready
+from billing_airflow.waiting import wait_until_ready
 
 from billing_etl.errors import MismatchError
 from billing_etl.hours import Hour, HourRange

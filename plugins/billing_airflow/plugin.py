@@ -2,11 +2,11 @@
 
 from airflow.plugins_manager import AirflowPlugin
 
-from billing_airflow import pools
+from billing_airflow import pools, preload
 
 
 class BillingPlugin(AirflowPlugin):
-    """Makes the project's pool when the scheduler starts."""
+    """Makes the project's pool when the scheduler starts, and imports what tasks need."""
 
     name = "billing"
-    listeners = [pools]  # noqa: RUF012 - declared so by the base class
+    listeners = [pools, preload]  # noqa: RUF012 - declared so by the base class

@@ -1,4 +1,4 @@
-"""The tasks that DAGs share: list sources, collect, rate, report, and waiting for the step before.
+"""The tasks that DAGs share: list sources, collect, rate, report.
 
 XCom carries counts and keys only: source ids, hours, and the counts of each step.
 """
@@ -14,7 +14,6 @@ from billing_airflow.pools import EXPORTER_POOL
 from billing_etl.errors import BillingError, RetryableError, TerminalError, UsageError
 from billing_etl.hours import Hour, HourRange, parse_hour
 from billing_etl.pipeline.collect import collect_hour, open_hours
-from billing_etl.pipeline.deliver import waits_for
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.rate import rate_hours
 from billing_etl.settings import Source
@@ -117,24 +116,6 @@ def report(collected: Returned, rated: Returned) -> dict[str, Any]:
     summary = {"hours": rated["hours"], "collected": collected[:], "rated": rated}
     _log.info("%s", summary)
     return summary
-
-
-@task.sensor(poke_interval=30, timeout=20 * 60, mode="reschedule", soft_fail=True)
-def wait_until_ready(delivery: bool) -> bool:
-    """Waits, without holding a slot, until the run's own hours are collected (and delivered).
-
-    The runs of all DAGs begin at the full hour; what comes later in the line waits here for what
-    comes before. It ends skipped after twenty minutes: what is there is then done all the same,
-    and the next run takes up the rest. Backfills and triggered runs do not wait: someone asked for
-    their hours as they are.
-    """
-    context = get_current_context()
-    if context["dag_run"].run_type != "scheduled":
-        return True
-    with task_engine() as engine:
-        reason = waits_for(engine, interval_hours(context), delivery=delivery)
-    _log.info("%s", reason or "ready")
-    return not reason
 
 
 def _label(hours: list[str]) -> str:
