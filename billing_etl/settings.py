@@ -46,6 +46,7 @@ SETTINGS: Final[dict[str, str]] = {
     "BILLING_EVENT_TYPES": "comma-separated event types to export; not set: all, empty: none",
     "BILLING_PRODUCT": "`product` of every event",
     "BILLING_SEAL_GRACE": "how long after its end an hour waits for open sources",
+    "BILLING_PAYLOAD_RETENTION": "how long sealed payloads stay once delivered and reconciled",
     "IMAGE": "container image that runs",
 }
 
@@ -74,8 +75,8 @@ SOURCE_KEYS: Final[dict[str, str]] = {
 
 _SOURCE_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 _DECIMAL: Final = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?")
-_DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([smh])")
-_DURATION_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours"}
+_DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([smhd])")
+_DURATION_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
 _MAX_BIGINT: Final = 2**63 - 1
 
@@ -169,6 +170,7 @@ class Settings:
     event_types: frozenset[str] | None = None
     product: str = "network"
     seal_grace: timedelta = timedelta(hours=1)
+    payload_retention: timedelta = timedelta(days=35)
     image: str = ""
 
     @classmethod
@@ -220,6 +222,7 @@ class Settings:
             event_types=_event_types(env),
             product=env.get("BILLING_PRODUCT") or "network",
             seal_grace=_duration(env, "BILLING_SEAL_GRACE", timedelta(hours=1)),
+            payload_retention=_duration(env, "BILLING_PAYLOAD_RETENTION", timedelta(days=35)),
             image=env.get("IMAGE", ""),
         )
 
@@ -426,7 +429,7 @@ def _duration(
     duration = timedelta(**{_DURATION_UNITS[match[2]]: int(match[1])}) if match else None
     if duration is None or (longest is not None and duration > longest):
         bound = f" of at most {longest}" if longest is not None else ""
-        raise _wrong(name, f"a duration{bound} such as 1h, 90m or 30s", repr(text))
+        raise _wrong(name, f"a duration{bound} such as 35d, 1h, 90m or 30s", repr(text))
     return duration
 
 

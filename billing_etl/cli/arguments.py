@@ -7,6 +7,7 @@ from pathlib import Path
 
 from billing_etl import __version__
 from billing_etl.cli import commands
+from billing_etl.cli.statement import statement
 from billing_etl.errors import UsageError
 from billing_etl.hours import Hour, parse_hour
 
@@ -55,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--no-repair", dest="repair", action="store_false", help="only check and report"
     )
     command("pipeline", commands.pipeline, "collect, rate, export, reconcile", hours)
+    _add_statement(command("statement", statement, "the totals of a day or month, for an auditor"))
 
     price = _group(sub, "price", "the dated price book")
     _sub(price, "list", commands.price_list, "every published version", shared)
@@ -91,6 +93,21 @@ def build_parser() -> argparse.ArgumentParser:
     exporter.add_argument("--token", metavar="T", help="else the variable EXPORTER_TOKEN")
     exporter.add_argument("--flavour", choices=("nanosecond", "minute"), default="nanosecond")
     return parser
+
+
+def _add_statement(parser: argparse.ArgumentParser) -> None:
+    span = parser.add_mutually_exclusive_group(required=True)
+    span.add_argument("--day", metavar="YYYY-MM-DD", help="a UTC day")
+    span.add_argument("--month", metavar="YYYY-MM", help="the billing period that starts in it")
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--sign", action="store_true", help="store it, append-only, as signed")
+    action.add_argument(
+        "--verify", action="store_true", help="compare the latest signed one with what is now"
+    )
+    parser.add_argument(
+        "--despite", metavar="T", help="why it is signed although it is not balanced or not final"
+    )
+    parser.add_argument("--root", metavar="HEX", help="digest that was handed over at signing")
 
 
 def _group(

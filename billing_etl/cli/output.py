@@ -51,6 +51,35 @@ class Output:
             table.add_row(*(_cell(row.get(column)) for column in columns))
         self._console.print(table)
 
+    def text(self, line: str) -> None:
+        """One line for people; it wraps on a narrow terminal, nothing is cut off."""
+        self._console.print(line, markup=False, soft_wrap=True)
+
+    def plain_table(
+        self,
+        title: str,
+        columns: Sequence[str],
+        rows: Sequence[Mapping[str, Any]],
+        numbers: Sequence[str] = (),
+    ) -> None:
+        """Rows as one of several tables of a document, without a frame; none: not shown.
+
+        Args:
+            title, columns, rows: as of ``table``.
+            numbers: columns whose values are numbers written as text.
+        """
+        if not rows:
+            return
+        table = Table(header_style="dim", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for column in columns:
+            is_number = column in numbers or any(_is_number(row[column]) for row in rows)
+            table.add_column(column, justify="right" if is_number else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(_cell(row[column]) for column in columns))
+        self._console.print(title, style="bold", markup=False)
+        self._console.print(table)
+        self._console.print()
+
     @contextmanager
     def progress(self, title: str, total: int) -> Iterator[Callable[[], None]]:
         """A progress bar on a terminal, silent elsewhere; the function given advances it by one."""

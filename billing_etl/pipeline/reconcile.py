@@ -9,6 +9,7 @@ from typing import Any
 from billing_etl.delivery import object_store_from
 from billing_etl.errors import BillingError
 from billing_etl.hours import Hour, HourRange
+from billing_etl.pipeline import retention
 from billing_etl.pipeline.checks import CHECKS, Check, Inspection
 from billing_etl.pipeline.engine import Engine
 from billing_etl.reconciliation import CheckResult, Difference, Examination, concluded
@@ -19,16 +20,24 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ReconcileResult:
-    """Every check of every hour; ``clean``: nothing is left that differs."""
+    """Every check of every hour; ``clean``: nothing is left that differs.
+
+    ``payloads_dropped``: sealed payloads that nobody needs any more, see ``pipeline.retention``.
+    """
 
     checks: list[CheckResult]
+    payloads_dropped: int = 0
 
     @property
     def clean(self) -> bool:
         return all(check.status != "different" for check in self.checks)
 
     def as_dict(self) -> dict[str, Any]:
-        return {"clean": self.clean, "checks": [check.as_dict() for check in self.checks]}
+        return {
+            "clean": self.clean,
+            "payloads_dropped": self.payloads_dropped,
+            "checks": [check.as_dict() for check in self.checks],
+        }
 
 
 def reconcile_hours(
@@ -64,11 +73,12 @@ def reconcile_hours(
         )
         for hour in hours:
             results += [_reconcile(inspection, hour, check, repair) for check in CHECKS]
-        result = ReconcileResult(results)
+        dropped = retention.drop_payloads(connection, settings, inspection.now) if repair else 0
+        result = ReconcileResult(results, dropped)
         run.counts = {
             status: sum(check.status == status for check in results)
             for status in ("clean", "repaired", "different", "skipped")
-        }
+        } | {"payloads_dropped": dropped}
     return result
 
 

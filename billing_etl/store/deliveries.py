@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 
+from billing_etl.errors import TerminalError
 from billing_etl.events import FactChange
 from billing_etl.hours import Hour
 from billing_etl.store.database import Connection, one_row, sql, take_lock
@@ -169,8 +171,27 @@ def pending_batches(connection: Connection, hour: Hour, meter: Meter) -> list[Pe
 
 
 def compressed_payload(connection: Connection, batch_id: int) -> bytes:
+    """The sealed payload of an object.
+
+    Raises:
+        TerminalError: it was dropped, see ``pipeline.retention``.
+    """
     (payload,) = one_row(connection, sql("deliveries/payload"), {"batch_id": batch_id})
+    if payload is None:
+        raise TerminalError(
+            f"sealed object {batch_id}: cannot be sent again, its payload was dropped after "
+            "BILLING_PAYLOAD_RETENTION; restore the object from a copy that has its SHA-256"
+        )
     return bytes(payload)
+
+
+def drop_payloads(connection: Connection, before: datetime, most: int) -> int:
+    """Drops payloads delivered before a moment whose hour is reconciled clean; their number."""
+    with connection.transaction():
+        dropped = connection.execute(
+            sql("deliveries/drop_payloads").encode(), {"before": before, "most": most}
+        )
+    return dropped.rowcount
 
 
 def mark_delivered(connection: Connection, etags: Mapping[int, str]) -> None:

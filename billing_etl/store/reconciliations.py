@@ -80,6 +80,7 @@ class SealedBatch:
     sha256: bytes
     event_ids_sha256: bytes
     is_delivered: bool
+    has_payload: bool
 
 
 class StoredInstant(NamedTuple):

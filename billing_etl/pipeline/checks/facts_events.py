@@ -42,8 +42,13 @@ def _examine_meter(inspection: Inspection, hour: Hour, meter: Meter) -> Examinat
     usage: dict[str, Value] = {}
     events = 0
     surplus: list[str] = []
+    dropped_events = dropped_usage = 0
     for batch in reconciliations.sealed_batches(connection, hour, meter):
         if batch.kind != "events":
+            continue
+        if not batch.has_payload:
+            dropped_events += batch.events
+            dropped_usage += batch.usage
             continue
         payload = decompress(deliveries.compressed_payload(connection, batch.batch_id))
         for line in payload.splitlines():
@@ -54,11 +59,21 @@ def _examine_meter(inspection: Inspection, hour: Hour, meter: Meter) -> Examinat
                 expected_ids.remove(event.event_id)
             else:
                 surplus.append(event.event_id)
-    differences = [
-        *(Difference(f"event {name}", "events", 1, 0) for name in sorted(expected_ids)),
-        *(Difference(f"event {name}", "events", 0, 1) for name in sorted(surplus)),
-        *compare("net usage", _without_zeros(expected_usage), _without_zeros(usage)),
-    ]
+    net_usage = total("net usage", expected_usage.values(), [*usage.values(), dropped_usage])
+    differences = [Difference(f"event {name}", "events", 0, 1) for name in sorted(surplus)]
+    if dropped_events:  # which events, and whose, nobody can read any more
+        counts: tuple[tuple[str, Value, Value], ...] = (
+            ("events", expected_events, events + dropped_events),
+            (net_usage.name, net_usage.expected, net_usage.actual),
+        )
+        differences += [
+            Difference(meter.event_type, *count) for count in counts if count[1] != count[2]
+        ]
+    else:
+        differences += [
+            *(Difference(f"event {name}", "events", 1, 0) for name in sorted(expected_ids)),
+            *compare("net usage", _without_zeros(expected_usage), _without_zeros(usage)),
+        ]
     pending, waits_for = _pending(inspection, hour, meter)
     notes = (f"{pending} {meter.event_type} events pending: {waits_for}",) if pending else ()
     is_due = not waits_for and (
@@ -68,8 +83,8 @@ def _examine_meter(inspection: Inspection, hour: Hour, meter: Meter) -> Examinat
         differences.append(Difference(f"{meter.event_type}", "events not sealed yet", 0, pending))
     return Examination(
         measures=(
-            Measure("events", expected_events, events),
-            total("net usage", expected_usage.values(), usage.values()),
+            Measure("events", expected_events, events + dropped_events),
+            net_usage,
             Measure("not sealed yet", 0, pending if is_due else 0),
         ),
         differences=tuple(differences),

@@ -57,9 +57,12 @@ def examine(inspection: Inspection, hour: Hour) -> Examination:
     differences: list[Difference] = []
     to_repair: list[str] = []
     for batch, stored in zip(batches, held, strict=True):
-        payload = _read_payload(inspection, batch)
-        in_database = _payload_differences(batch, payload)
+        in_database = []
+        if batch.has_payload:
+            in_database = _payload_differences(batch, _read_payload(inspection, batch))
         in_store = _object_differences(batch, stored)
+        if in_store and not batch.has_payload:
+            in_database = [_cannot_be_sent_again(batch)]
         differences += in_database + in_store
         if not in_database and (in_store or not batch.is_delivered):
             to_repair.append(str(batch.batch_id))
@@ -132,6 +135,14 @@ def _payload_differences(batch: SealedBatch, payload: _Payload) -> list[Differen
     ]
 
 
+def _cannot_be_sent_again(batch: SealedBatch) -> Difference:
+    remedy = (
+        "none: dropped after BILLING_PAYLOAD_RETENTION, so it cannot be sent again; restore the "
+        f"object from a copy or version of SHA-256 {batch.sha256.hex()}"
+    )
+    return Difference(_place(batch), "sealed payload", "kept", remedy)
+
+
 def _object_differences(batch: SealedBatch, stored: StoredObject | None) -> list[Difference]:
     if stored is None:
         return [Difference(_place(batch), "objects", 1, 0)]
@@ -148,6 +159,8 @@ def _manifest_differences(inspection: Inspection, batches: list[SealedBatch]) ->
     if not manifests:
         return []
     newest = max(manifests, key=lambda batch: batch.sealing)
+    if not newest.has_payload:
+        return []
     document = msgspec.json.decode(_payload(inspection, newest), type=_ReadManifest)
     expected = [
         ManifestEntry(
