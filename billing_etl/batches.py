@@ -7,7 +7,7 @@ import gzip
 import hashlib
 import re
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -228,4 +228,20 @@ def manifest(
         ),
         batches=entries,
     )
-    return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
+    return _document(document)
+
+
+def moved(manifest: bytes, gone: str, keys: Collection[str], bucket: str) -> bytes:
+    """The same manifest once these keys lie in another bucket than the one that is gone."""
+    document = msgspec.json.decode(manifest, type=_Manifest)
+    entries = [
+        msgspec.structs.replace(entry, bucket=bucket)
+        if entry.bucket == gone and entry.key in keys
+        else entry
+        for entry in document.batches
+    ]
+    return _document(msgspec.structs.replace(document, batches=entries))
+
+
+def _document(manifest: _Manifest) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"

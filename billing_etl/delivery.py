@@ -5,9 +5,11 @@ Source of the rules: delivery contract, "Integrity" and "Credentials".
 
 import base64
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
 
 import boto3
 import botocore.exceptions
@@ -27,15 +29,24 @@ MANIFEST_CONTENT_TYPE: Final = "application/json"
 
 _RETRYABLE_STATUS: Final = frozenset({408, 409, 429, 500, 502, 503, 504})
 _RETRYABLE_CODES: Final = frozenset(
-    {"RequestTimeout", "BadDigest", "SlowDown", "RequestTimeTooSkewed"}
+    {"RequestTimeout", "BadDigest", "SlowDown", "RequestTimeTooSkewed", "IDPCommunicationError"}
 )
 _CREDENTIAL_ERRORS: Final = (
     botocore.exceptions.NoCredentialsError,
     botocore.exceptions.PartialCredentialsError,
     botocore.exceptions.CredentialRetrievalError,
     botocore.exceptions.ProfileNotFound,
+    botocore.exceptions.InvalidConfigError,
     botocore.exceptions.NoAuthTokenError,
     botocore.exceptions.TokenRetrievalError,
+    # A file of the chain that is not there or may not be read; errors of the network are no
+    # OSError once botocore has seen them.
+    OSError,
+)
+_FAILURES: Final = (
+    botocore.exceptions.BotoCoreError,
+    botocore.exceptions.ClientError,
+    OSError,
 )
 
 
@@ -54,47 +65,74 @@ class ObjectStore:
 
     Safe to use from several threads. Every method raises RetryableError when the store did not
     answer or is overloaded, TerminalError when it refuses.
+
+    Attributes:
+        with_every_request: arguments of every request, such as the expected owner of the bucket.
+        with_every_put: arguments of every put, such as encryption and tags.
     """
 
     client: Any
+    with_every_request: Mapping[str, str] = field(default_factory=dict)
+    with_every_put: Mapping[str, str] = field(default_factory=dict)
 
     def check_bucket(self, bucket: str) -> None:
         """Proves, before anything is sealed or sent, that the bucket is there and may be used.
 
         Buckets are never created here.
         """
+        if not self.has_bucket(bucket):
+            raise TerminalError(
+                f"s3://{bucket}: expected an existing bucket, got 404; "
+                "create it or correct BILLING_S3_BUCKET"
+            )
+
+    def has_bucket(self, bucket: str) -> bool:
+        """Whether the bucket is there; if so, it may be used.
+
+        Raises:
+            TerminalError: it may not be used.
+        """
         try:
-            self.client.head_bucket(Bucket=bucket)
+            self.client.head_bucket(Bucket=bucket, **self.with_every_request)
         except _FAILURES as error:
-            status = _status(error)
+            status = _status_of(error, "HeadBucket")
             if status == 404:
-                raise TerminalError(
-                    f"s3://{bucket}: expected an existing bucket, got 404; "
-                    "create it or correct BILLING_S3_BUCKET"
-                ) from None
+                return False
             if status == 403:
+                owner = self.with_every_request.get("ExpectedBucketOwner")
+                of_owner = f" to a bucket of account {owner}" if owner else ""
                 raise TerminalError(
-                    f"s3://{bucket}: expected access, got 403; check the role or keys of the "
-                    "AWS credential chain and the bucket's policy"
+                    f"s3://{bucket}: expected access{of_owner}, got 403; check the role or keys "
+                    "of the AWS credential chain, the bucket's policy and its owner"
                 ) from None
             raise _explained(error, f"s3://{bucket}", "head bucket") from error
+        return True
 
-    def put(self, bucket: str, key: str, payload: bytes, content_type: str) -> str:
+    def put(self, bucket: str, key: str, payload: bytes, content_type: str, sha256: bytes) -> str:
         """Stores the payload under a key that is free, or holds exactly these bytes already.
 
         The server verifies the SHA-256. A lost answer is therefore healed by putting again.
+
+        Args:
+            sha256: what the payload must have; it is not calculated here.
 
         Returns:
             The object's ETag.
 
         Raises:
-            MismatchError: the key holds other content; it is left as it is.
+            MismatchError: the payload has another SHA-256, or the key holds other content; what
+                lies there is left as it is.
         """
-        digest = hashlib.sha256(payload).digest()
         try:
-            return self._put(bucket, key, payload, digest, content_type, {"IfNoneMatch": "*"})
+            return self._put(bucket, key, payload, sha256, content_type, {"IfNoneMatch": "*"})
         except _FAILURES as error:
-            if _status(error) not in {409, 412}:
+            if _status_of(error, "PutObject") not in {409, 412}:
+                got = hashlib.sha256(payload).digest()
+                if got != sha256:
+                    raise MismatchError(
+                        f"s3://{bucket}/{key}: expected a payload with SHA-256 {sha256.hex()}, got "
+                        f"{got.hex()}; it was damaged after it was sealed, restore it"
+                    ) from None
                 raise _explained(error, f"s3://{bucket}/{key}", "put") from error
         stored = self.head(bucket, key)
         if stored is None:
@@ -102,9 +140,9 @@ class ObjectStore:
                 f"s3://{bucket}/{key}: the put lost against another one that left nothing; "
                 "run again"
             )
-        if stored != StoredObject(len(payload), digest, stored.etag):
+        if stored != StoredObject(len(payload), sha256, stored.etag):
             raise MismatchError(
-                f"s3://{bucket}/{key}: expected {len(payload)} bytes with SHA-256 {digest.hex()}, "
+                f"s3://{bucket}/{key}: expected {len(payload)} bytes with SHA-256 {sha256.hex()}, "
                 f"got {stored.size_bytes} bytes with SHA-256 {stored.sha256.hex()}; someone else "
                 "wrote this key: look at it, then run `billing-etl reconcile` to restore it"
             )
@@ -138,6 +176,8 @@ class ObjectStore:
             ChecksumSHA256=base64.b64encode(digest).decode(),
             ContentType=content_type,
             **condition,
+            **self.with_every_request,
+            **self.with_every_put,
         )
         return _etag(answer)
 
@@ -147,7 +187,9 @@ class ObjectStore:
         An object that was stored without a SHA-256 is read and hashed.
         """
         try:
-            answer = self.client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+            answer = self.client.head_object(
+                Bucket=bucket, Key=key, ChecksumMode="ENABLED", **self.with_every_request
+            )
             checksum = answer.get("ChecksumSHA256")
             if checksum is not None and "-" not in checksum:  # "-": a checksum of parts
                 return StoredObject(
@@ -155,14 +197,14 @@ class ObjectStore:
                 )
             return self._read_and_hash(bucket, key)
         except _FAILURES as error:
-            if _status(error) == 404:
+            if _status_of(error, "HeadObject", "GetObject") == 404:
                 return None
             raise _explained(error, f"s3://{bucket}/{key}", "head") from error
 
     def _read_and_hash(self, bucket: str, key: str) -> StoredObject:
         digest = hashlib.sha256()
         size_bytes = 0
-        answer = self.client.get_object(Bucket=bucket, Key=key)
+        answer = self.client.get_object(Bucket=bucket, Key=key, **self.with_every_request)
         for chunk in answer["Body"].iter_chunks(1 << 20):
             digest.update(chunk)
             size_bytes += len(chunk)
@@ -170,7 +212,9 @@ class ObjectStore:
 
     def list_keys(self, bucket: str, prefix: str) -> Iterator[str]:
         """All keys below a prefix, page after page, in the order of the store."""
-        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        pages = self.client.get_paginator("list_objects_v2").paginate(
+            Bucket=bucket, Prefix=prefix, **self.with_every_request
+        )
         try:
             for page in pages:
                 for entry in page.get("Contents", ()):
@@ -207,14 +251,22 @@ def object_store_from(settings: Settings) -> ObjectStore:
     )
     try:
         # A session of its own: the shared one is not for threads and remembers old credentials.
-        session = boto3.session.Session()
+        # AWS's own containers set AWS_REGION, of which boto3 knows nothing.
+        session = boto3.session.Session(region_name=os.environ.get("AWS_REGION") or None)
         client = session.client("s3", endpoint_url=settings.s3_endpoint_url, config=config)
     except _FAILURES as error:
         raise _explained(error, "s3", "open") from error
-    return ObjectStore(client)
+    owner = {"ExpectedBucketOwner": settings.s3_bucket_owner}
+    on_put = {
+        "ServerSideEncryption": settings.s3_sse,
+        "SSEKMSKeyId": settings.s3_sse_kms_key_id,
+        "Tagging": urlencode(settings.s3_tags),
+    }
+    return ObjectStore(client, _given(owner), _given(on_put))
 
 
-_FAILURES: Final = (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError)
+def _given(arguments: Mapping[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in arguments.items() if value}
 
 
 def _etag(answer: Mapping[str, Any]) -> str:
@@ -222,11 +274,12 @@ def _etag(answer: Mapping[str, Any]) -> str:
     return str(answer["ETag"]).strip('"')
 
 
-def _status(error: Exception) -> int | None:
+def _status_of(error: Exception, *operations: str) -> int | None:
+    """The status that one of these operations was answered; a role is asked for on the way."""
     if not isinstance(error, botocore.exceptions.ClientError):
         return None
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    return status if isinstance(status, int) else None
+    return status if isinstance(status, int) and error.operation_name in operations else None
 
 
 def _explained(error: Exception, place: str, action: str) -> BillingError:
@@ -237,13 +290,28 @@ def _explained(error: Exception, place: str, action: str) -> BillingError:
             "give the process a role, a web identity token file, a profile or keys"
         )
     if isinstance(error, botocore.exceptions.ClientError):
-        status = _status(error)
-        code = error.response.get("Error", {}).get("Code", "unknown")
-        line = f"{place}: {action} was answered {status} ({code} on {error.operation_name})"
-        if status in _RETRYABLE_STATUS or code in _RETRYABLE_CODES:
-            return RetryableError(f"{line}; run again, the same bytes go to the same key")
-        return TerminalError(f"{line}; check bucket, region, role and policy")
+        return _refused(error, place, action)
+    endpoint = urlsplit(getattr(error, "kwargs", {}).get("endpoint_url") or "")
+    from_where = f" from {endpoint.scheme}://{endpoint.netloc}" if endpoint.hostname else ""
     return RetryableError(
-        f"{place}: {action} got no answer ({type(error).__name__}); "
-        "run again when the object store can be reached"
+        f"{place}: {action} got no answer{from_where} ({type(error).__name__}); "
+        "run again when it can be reached"
     )
+
+
+def _refused(error: botocore.exceptions.ClientError, place: str, action: str) -> BillingError:
+    operation = error.operation_name
+    status = _status_of(error, operation)
+    code = error.response.get("Error", {}).get("Code", "unknown")
+    is_retryable = status in _RETRYABLE_STATUS or code in _RETRYABLE_CODES
+    if operation.startswith("AssumeRole"):
+        line = f"{place}: no credentials for {action}, {operation} was answered {status} ({code})"
+        if is_retryable:
+            return RetryableError(f"{line}; run again")
+        return TerminalError(
+            f"{line}; check AWS_ROLE_ARN, the web identity token and the role's trust policy"
+        )
+    line = f"{place}: {action} was answered {status} ({code} on {operation})"
+    if is_retryable:
+        return RetryableError(f"{line}; run again, the same bytes go to the same key")
+    return TerminalError(f"{line}; check bucket, region, role and policy")

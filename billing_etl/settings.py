@@ -40,6 +40,10 @@ SETTINGS: Final[dict[str, str]] = {
     "BILLING_S3_PREFIX": "key prefix inside the bucket",
     "BILLING_S3_PATH_TEMPLATE": "path of an object below the prefix",
     "BILLING_S3_ENDPOINT_URL": "address of an S3 server other than AWS",
+    "BILLING_S3_BUCKET_OWNER": "AWS account that must own the bucket, 12 digits",
+    "BILLING_S3_SSE": "server-side encryption to ask for: AES256 or aws:kms",
+    "BILLING_S3_SSE_KMS_KEY_ID": "key of aws:kms, when it is not the bucket's own",
+    "BILLING_S3_TAGS": "tags of every object, `name=value,name=value`",
     "BILLING_S3_CONCURRENCY": "requests to S3 at the same time",
     "BILLING_S3_MAX_EVENTS": "most events per object",
     "BILLING_S3_MAX_BYTES": "most bytes per object",
@@ -47,6 +51,7 @@ SETTINGS: Final[dict[str, str]] = {
     "BILLING_PRODUCT": "`product` of every event",
     "BILLING_SEAL_GRACE": "how long after its end an hour waits for open sources",
     "BILLING_PAYLOAD_RETENTION": "how long sealed payloads stay once delivered and reconciled",
+    "BILLING_DELIVERY_ALERT": "how long events may wait while nothing is delivered",
     "IMAGE": "container image that runs",
 }
 
@@ -164,6 +169,10 @@ class Settings:
     s3_prefix: str = ""
     s3_endpoint_url: str | None = None
     s3_path_template: str | None = None
+    s3_bucket_owner: str | None = None
+    s3_sse: str | None = None
+    s3_sse_kms_key_id: str | None = None
+    s3_tags: tuple[tuple[str, str], ...] = ()
     s3_concurrency: int = 8
     s3_max_events: int = 50
     s3_max_bytes: int = 2_097_152
@@ -171,6 +180,7 @@ class Settings:
     product: str = "network"
     seal_grace: timedelta = timedelta(hours=1)
     payload_retention: timedelta = timedelta(days=35)
+    delivery_alert: timedelta = timedelta(hours=2)
     image: str = ""
 
     @classmethod
@@ -212,6 +222,10 @@ class Settings:
             s3_prefix=env.get("BILLING_S3_PREFIX", "").strip("/"),
             s3_endpoint_url=_endpoint_url(env),
             s3_path_template=env.get("BILLING_S3_PATH_TEMPLATE") or None,
+            s3_bucket_owner=_bucket_owner(env),
+            s3_sse=_sse(env),
+            s3_sse_kms_key_id=env.get("BILLING_S3_SSE_KMS_KEY_ID") or None,
+            s3_tags=_tags(env),
             s3_concurrency=_whole_number(env, "BILLING_S3_CONCURRENCY", 8, minimum=1, maximum=256),
             s3_max_events=_whole_number(
                 env, "BILLING_S3_MAX_EVENTS", 50, minimum=1, maximum=1_000_000
@@ -223,12 +237,17 @@ class Settings:
             product=env.get("BILLING_PRODUCT") or "network",
             seal_grace=_duration(env, "BILLING_SEAL_GRACE", timedelta(hours=1)),
             payload_retention=_duration(env, "BILLING_PAYLOAD_RETENTION", timedelta(days=35)),
+            delivery_alert=_duration(env, "BILLING_DELIVERY_ALERT", timedelta(hours=2)),
             image=env.get("IMAGE", ""),
         )
 
     @property
     def enabled_sources(self) -> tuple[Source, ...]:
         return tuple(source for source in self.sources if source.enabled)
+
+    def exports(self, event_type: str) -> bool:
+        """Whether such events are to be sealed and sent at all (delivery contract, "Switch")."""
+        return self.s3_enabled and (self.event_types is None or event_type in self.event_types)
 
     def require_database_url(self) -> str:
         """The database address, for what cannot work without one.
@@ -454,6 +473,53 @@ def _endpoint_url(env: Mapping[str, str]) -> str | None:
     if url and not url.startswith(("http://", "https://")):
         raise _wrong("BILLING_S3_ENDPOINT_URL", "an http or https address", repr(url))
     return url or None
+
+
+def _bucket_owner(env: Mapping[str, str]) -> str | None:
+    owner = env.get("BILLING_S3_BUCKET_OWNER")
+    if owner and not re.fullmatch("[0-9]{12}", owner):
+        raise _wrong("BILLING_S3_BUCKET_OWNER", "an AWS account of 12 digits", repr(owner))
+    return owner or None
+
+
+def _sse(env: Mapping[str, str]) -> str | None:
+    sse = env.get("BILLING_S3_SSE")
+    if sse and sse not in {"AES256", "aws:kms"}:
+        raise _wrong("BILLING_S3_SSE", "AES256 or aws:kms", repr(sse))
+    if env.get("BILLING_S3_SSE_KMS_KEY_ID") and sse != "aws:kms":
+        raise _wrong(
+            "BILLING_S3_SSE_KMS_KEY_ID", "BILLING_S3_SSE=aws:kms beside it", repr(sse or "")
+        )
+    return sse or None
+
+
+def _tags(env: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """As S3 takes them: ten at most, names of 1 to 128 characters, values of up to 256."""
+    tags: dict[str, str] = {}
+    for part in (env.get("BILLING_S3_TAGS") or "").split(","):
+        if not part.strip():
+            continue
+        name, equals, value = (text.strip() for text in part.partition("="))
+        usable = all(letter.isalnum() or letter in " +-=._:/@" for letter in name + value)
+        fits = 1 <= _utf16_length(name) <= 128 and _utf16_length(value) <= 256
+        if not (equals and usable and fits):
+            expected = (
+                "name=value with names of 1 to 128 and values of up to 256 letters, digits, "
+                "spaces and + - = . _ : / @"
+            )
+            raise _wrong("BILLING_S3_TAGS", expected, repr(part.strip()))
+        if "aws:" in (name[:4].lower(), value[:4].lower()) or name in tags:
+            expected = "each name once, and nothing that begins with aws:"
+            raise _wrong("BILLING_S3_TAGS", expected, repr(part.strip()))
+        tags[name] = value
+    if len(tags) > 10:
+        raise _wrong("BILLING_S3_TAGS", "at most 10 tags", str(len(tags)))
+    return tuple(tags.items())
+
+
+def _utf16_length(text: str) -> int:
+    """The characters that S3 counts."""
+    return len(text.encode("utf-16-le")) // 2
 
 
 def _event_types(env: Mapping[str, str]) -> frozenset[str] | None:

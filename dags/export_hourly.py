@@ -14,6 +14,10 @@ interval, else the hour that ended last, and what is pending before it.
 **Retry and clear** send the sealed bytes to their sealed keys: no second object, no second event.
 What is delivered already is not sent again. An S3 outage loses nothing; the next run drains it.
 
+**Alert.** Whether delivery keeps up is in the view `billing.delivery_health`, and in the gauges
+`billing.delivery.*` of this task. Events that wait while nothing is delivered for longer than
+`BILLING_DELIVERY_ALERT` are the finding `delivery_stalled`.
+
 **Backfill** delivers the hours of its intervals, in any order:
 
     airflow backfill create --dag-id export_hourly \\
@@ -29,6 +33,7 @@ from typing import Any
 from airflow.sdk import DAG, TriggerRule, get_current_context, task
 from billing_airflow import policy
 from billing_airflow.context import hour_ranges, interval_hours, param_hours, task_engine
+from billing_airflow.metrics import send_delivery_metrics
 from billing_airflow.waiting import wait_until_ready
 
 from billing_etl.errors import MismatchError
@@ -59,11 +64,14 @@ with DAG(
             earlier = [] if named else pending_hours(engine, before=own.start)
             ranges = hour_ranges([*earlier, *own])
             results, mismatches = [], []
-            for part in ranges:
-                try:
-                    results += [result.as_dict() for result in deliver_hours(engine, part)]
-                except MismatchError as error:  # one damaged hour holds no other back
-                    mismatches.append(str(error))
+            try:
+                for part in ranges:
+                    try:
+                        results += [result.as_dict() for result in deliver_hours(engine, part)]
+                    except MismatchError as error:  # one damaged hour holds no other back
+                        mismatches.append(str(error))
+            finally:
+                send_delivery_metrics(engine)
             _log.info("hours %s: %s", [str(part) for part in ranges], results)
             if mismatches:
                 raise MismatchError("; ".join(mismatches))

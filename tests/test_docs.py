@@ -106,6 +106,15 @@ def test_the_six_invariants_are_numbered() -> None:
     assert re.findall(r"^(\d)\. ", section, re.MULTILINE) == list("123456")
 
 
+def test_every_gauge_of_delivery_is_in_the_contract() -> None:
+    source = text_of(ROOT / "plugins/billing_airflow/metrics.py")
+    gauges = set(re.findall(r'"billing\.delivery\.(\w+)"', source))
+    assert len(gauges) == 8
+    rows = table("docs/delivery-contract.md", "Heartbeat")
+    cells = " ".join(row[1] for row in rows if len(row) == 3)
+    assert set(re.findall(r"`(\w+)`", cells)) == gauges
+
+
 # --- and nothing that is not -------------------------------------------------------------------
 
 

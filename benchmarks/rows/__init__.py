@@ -6,6 +6,7 @@ from typing import Final
 from benchmarks.measures import Measure, Size
 from benchmarks.rows import (
     airflow,
+    delivery,
     history,
     hour,
     memory,
@@ -27,6 +28,7 @@ ROWS: Final[dict[str, Callable[[Stage, Size], list[Measure]]]] = {
     "rerate": rerate.measure,
     "slots": slots.measure,
     "storage": storage.measure,
+    "delivery": delivery.measure,
     "queries": queries.measure,
     "airflow": airflow.measure,
 }

@@ -27,6 +27,11 @@ _DELIVER_COLUMNS: Final = (
     "hour", "event_type", "outcome", "batches", "events", "bytes", "pending", "reason",
 )  # fmt: skip
 
+_HEALTH_COLUMNS: Final = (
+    "event_type", "state", "offered", "delivered", "failed_objects", "backlog",
+    "oldest_undelivered", "last_success", "last_error",
+)  # fmt: skip
+
 
 def _engine(env: Environment) -> Engine:
     settings = Settings.from_environment(env)
@@ -237,6 +242,7 @@ def status(arguments: Arguments, env: Environment, output: Output) -> int:
     output.table({}, "Sources", columns, document["sources"])
     output.table({}, "Coverage", ("state", "hours"), document["coverage"])
     output.table({}, "Backlog", ("event_type", "pending", "oldest_hour"), document["backlog"])
+    output.table({}, "Delivery", _HEALTH_COLUMNS, document["delivery"])
     output.table({}, "Open findings", ("kind", "count", "oldest"), document["open_findings"])
     return 0
 

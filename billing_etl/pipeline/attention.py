@@ -7,17 +7,19 @@ from billing_etl.errors import UsageError
 from billing_etl.hours import Hour
 from billing_etl.pipeline.collect import CollectSummary, collect_hours
 from billing_etl.pipeline.engine import Engine
+from billing_etl.pipeline.heartbeat import delivery_health
 from billing_etl.settings import Source
 from billing_etl.store import attention
 
 
 def status(engine: Engine) -> dict[str, list[dict[str, Any]]]:
-    """Sources with checkpoint and lag, coverage, delivery backlog, open findings."""
+    """Sources with checkpoint and lag, coverage, delivery and its backlog, open findings."""
     with engine.connect() as connection:
-        return {
+        shown = {
             name: attention.rows(connection, f"status/{name}")
             for name in ("sources", "coverage", "backlog", "open_findings")
         }
+    return shown | {"delivery": delivery_health(engine)}
 
 
 def quarantined(engine: Engine) -> list[dict[str, Any]]:

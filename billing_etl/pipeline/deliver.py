@@ -14,9 +14,9 @@ from billing_etl.delivery import configured_bucket, object_store_from
 from billing_etl.errors import MismatchError
 from billing_etl.hours import Hour, HourRange
 from billing_etl.pipeline.engine import Engine
-from billing_etl.pipeline.seal import Sealing, seal, what_waits
+from billing_etl.pipeline.heartbeat import watch_delivery
+from billing_etl.pipeline.seal import Sealing, move, seal, what_waits
 from billing_etl.pipeline.send import Sending, send
-from billing_etl.settings import Settings
 from billing_etl.store import deliveries
 from billing_etl.store.database import Connection
 from billing_etl.store.deliveries import Meter
@@ -74,6 +74,15 @@ def deliver_hours(
         BillingError: the bucket or role is wrong, or the store or database is away; what was
             sealed stays pending.
     """
+    now = now or datetime.now(UTC)
+    with engine.kept():
+        try:
+            return _deliver_hours(engine, hours, now)
+        finally:
+            watch_delivery(engine, now=now)
+
+
+def _deliver_hours(engine: Engine, hours: HourRange, now: datetime) -> list[DeliverResult]:
     settings = engine.settings
     results: list[DeliverResult] = []
     mismatches: list[MismatchError] = []
@@ -89,12 +98,11 @@ def deliver_hours(
             objects = object_store_from(settings)
             sealing = Sealing(settings, connection, configured_bucket(settings), run.run_id)
             sending = Sending(connection, objects, pool, settings.s3_concurrency)
-            sending.check({sealing.bucket})
+            objects.check_bucket(sealing.bucket)
             for hour in hours:
                 for meter in meters:
                     try:
-                        result = _deliver(sealing, sending, hour, meter, now or datetime.now(UTC))
-                        results.append(result)
+                        results.append(_deliver(sealing, sending, hour, meter, now))
                     except MismatchError as error:
                         _log.error("%s", error)
                         mismatches.append(error)
@@ -114,7 +122,9 @@ def pending_hours(engine: Engine, before: Hour) -> list[Hour]:
         return []
     with engine.connect() as connection:
         meters = [
-            meter for meter in deliveries.meters(connection) if is_exported(engine.settings, meter)
+            meter
+            for meter in deliveries.meters(connection)
+            if engine.settings.exports(meter.event_type)
         ]
         return deliveries.pending_hours(connection, before, meters)
 
@@ -144,15 +154,9 @@ def _counts(results: list[DeliverResult]) -> dict[str, int]:
     }
 
 
-def is_exported(settings: Settings, meter: Meter) -> bool:
-    """Whether events of the meter are to be sealed and sent at all ("Switch")."""
-    return settings.event_types is None or meter.event_type in settings.event_types
-
-
 def _off(connection: Connection, hour: Hour, meter: Meter, reason: str) -> DeliverResult:
-    pending = deliveries.count_changes(connection, hour, meter) + sum(
-        batch.events for batch in deliveries.pending_batches(connection, hour, meter)
-    )
+    unsealed = deliveries.count_changes(connection, hour, meter)
+    pending = unsealed + deliveries.count_pending_events(connection, hour, meter)
     return DeliverResult(hour, meter.event_type, "off", reason, pending=pending)
 
 
@@ -160,28 +164,30 @@ def _deliver(
     sealing: Sealing, sending: Sending, hour: Hour, meter: Meter, now: datetime
 ) -> DeliverResult:
     connection, settings = sealing.connection, sealing.settings
-    if not is_exported(settings, meter):
+    if not settings.exports(meter.event_type):
         reason = f"{meter.event_type} is not in BILLING_EVENT_TYPES"
         return _off(connection, hour, meter, reason)
     with connection.transaction():
         waits_for = what_waits(connection, settings, hour, now)
         is_sealed = not waits_for and seal(sealing, hour, meter)
-    sent = list(send(sending, hour, meter))
+    for bucket in deliveries.waiting_buckets(connection, hour, meter):
+        if bucket != sealing.bucket and not sending.has_bucket(bucket):
+            move(sealing, hour, meter, bucket)
+    sent = send(sending, hour, meter)
     outcome: Outcome
     if waits_for:
         outcome = "open"
     elif is_sealed:
         outcome = "sealed"
     else:
-        outcome = "sent" if sent else "nothing_new"
-    batches = [batch for batch in sent if batch.kind == "events"]
+        outcome = "sent" if sent.objects else "nothing_new"
     return DeliverResult(
         hour,
         meter.event_type,
         outcome,
         reason=waits_for,
-        batches=len(batches),
-        events=sum(batch.events for batch in batches),
-        bytes=sum(batch.size_bytes for batch in batches),
+        batches=sent.batches,
+        events=sent.events,
+        bytes=sent.bytes,
         pending=deliveries.count_changes(connection, hour, meter) if waits_for else 0,
     )

@@ -3,6 +3,7 @@
 Source of the rules: delivery contract, "Sealing", "When" and "Manifest".
 """
 
+import hashlib
 import logging
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,8 +16,10 @@ from billing_etl.batches import (
     ObjectKeys,
     compress,
     cut,
+    decompress,
     digest_of_ids,
     manifest,
+    moved,
 )
 from billing_etl.events import BillingEvent, Envelope, FactChange
 from billing_etl.hours import Hour
@@ -99,6 +102,31 @@ def seal(run: Sealing, hour: Hour, meter: Meter) -> bool:
     deliveries.close_sealing(connection, hour, meter, sealing, sealed_events, open_ids)
     _log.info("%s %s: sealing %d, %d batches", hour, meter.event_type, sealing, ordinal)
     return True
+
+
+def move(run: Sealing, hour: Hour, meter: Meter, gone: str) -> None:
+    """Gives what waits for a bucket that is gone to the configured one.
+
+    Batches keep their keys and bytes. Manifests name the bucket of each batch: those that were not
+    sent yet, all that can name one that waits, are written again.
+    """
+    connection = run.connection
+    with connection.transaction():
+        deliveries.lock(connection, hour, meter)
+        keys = deliveries.move_batches(connection, hour, meter, gone, run.bucket)
+        for batch_id, stored in deliveries.waiting_manifests(connection, hour, meter):
+            document = moved(decompress(stored), gone, keys, run.bucket)
+            deliveries.rewrite_manifest(
+                connection,
+                batch_id,
+                len(document),
+                hashlib.sha256(document).digest(),
+                compress(document),
+            )
+    _log.warning(
+        "%s %s: %d objects waited for s3://%s, which is gone; they go to s3://%s",
+        hour, meter.event_type, len(keys), gone, run.bucket,
+    )  # fmt: skip
 
 
 def _event(envelope: Envelope, change: FactChange) -> Event:

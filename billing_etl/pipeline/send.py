@@ -1,17 +1,22 @@
 """Sends what was sealed: the same bytes to the same keys, however often it is tried.
 
+One thread talks to the database, ``concurrency`` others to the object store. Payloads are read and
+objects are marked in groups, so that a small object costs little more than its request; two groups
+are held at most, whatever the hour holds.
+
 Source of the rules: delivery contract, "Sealing", "Integrity" and "Manifest".
 """
 
-from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import groupby
-from typing import Final
+from queue import SimpleQueue
+from threading import Event
+from typing import Final, TypeAlias
 
 from billing_etl.batches import decompress
 from billing_etl.delivery import EVENTS_CONTENT_TYPE, MANIFEST_CONTENT_TYPE, ObjectStore
-from billing_etl.errors import BillingError
+from billing_etl.errors import BillingError, MismatchError
 from billing_etl.hours import Hour
 from billing_etl.store import deliveries
 from billing_etl.store.database import Connection
@@ -21,6 +26,31 @@ CONTENT_TYPES: Final[dict[BatchKind, str]] = {
     "events": EVENTS_CONTENT_TYPE,
     "manifest": MANIFEST_CONTENT_TYPE,
 }
+# Of compressed payloads that are read together.
+_GROUP_OBJECTS: Final = 128
+_GROUP_BYTES: Final = 8 * 2**20
+# Puts under way or waiting for a thread while the next group is read, so that no thread is idle.
+_WAITING: Final = 16
+
+# The ETag, or why there is none. No error and no ETag: not tried, as another one had failed.
+_Settled: TypeAlias = tuple[PendingBatch, str | None, BaseException | None]
+
+
+@dataclass(slots=True)
+class Sent:
+    """What was delivered; ``batches``, ``events`` and ``bytes`` do not count manifests."""
+
+    objects: int = 0
+    batches: int = 0
+    events: int = 0
+    bytes: int = 0
+
+    def add(self, batch: PendingBatch) -> None:
+        self.objects += 1
+        if batch.kind == "events":
+            self.batches += 1
+            self.events += batch.events
+            self.bytes += batch.size_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,61 +61,112 @@ class Sending:
     objects: ObjectStore
     pool: ThreadPoolExecutor
     concurrency: int
-    checked_buckets: set[str] = field(default_factory=set)
+    _buckets: dict[str, bool] = field(default_factory=dict)
 
-    def check(self, buckets: Iterable[str]) -> None:
-        """Asks once per run whether each bucket may be used; see ``ObjectStore.check_bucket``."""
-        for bucket in set(buckets) - self.checked_buckets:
-            self.objects.check_bucket(bucket)
-            self.checked_buckets.add(bucket)
-
-
-def send(run: Sending, hour: Hour, meter: Meter) -> Iterator[PendingBatch]:
-    """Sends what is pending, sealing by sealing, a manifest only after all of its batches."""
-    pending = deliveries.pending_batches(run.connection, hour, meter)
-    run.check(batch.bucket for batch in pending)
-    for _, group in groupby(pending, key=lambda batch: (batch.sealing, batch.kind)):
-        yield from _send_together(run, list(group))
+    def has_bucket(self, bucket: str) -> bool:
+        """Asks once per run; see ``ObjectStore.has_bucket``."""
+        if bucket not in self._buckets:
+            self._buckets[bucket] = self.objects.has_bucket(bucket)
+        return self._buckets[bucket]
 
 
-def _send_together(run: Sending, batches: list[PendingBatch]) -> list[PendingBatch]:
-    """Holds as many payloads as there are threads; marks each object as it is confirmed.
+def send(run: Sending, hour: Hour, meter: Meter) -> Sent:
+    """Sends what is pending, sealing by sealing, a manifest only after all of its batches.
 
     After a failure nothing more is started, what is under way is waited for and marked, and the
     first error is raised.
     """
-    under_way: dict[Future[str], PendingBatch] = {}
-    errors: list[BaseException] = []
-    for batch in batches:
-        if len(under_way) >= run.concurrency:
-            errors += _settle(run, under_way)
+    outbox = _Outbox(run)
+    after: PendingBatch | None = None
+    try:
+        while group := deliveries.pending_group(
+            run.connection, hour, meter, after, _GROUP_OBJECTS, _GROUP_BYTES
+        ):
+            for batch in group:
+                outbox.start(batch)
+            outbox.settle(at_most=max(_WAITING, 2 * run.concurrency))
+            after = group[-1]
+        outbox.settle(at_most=0)
+    finally:
+        outbox.stop.set()
+    return outbox.sent
+
+
+class _Outbox:
+    """Objects on their way; used by the thread that owns the database connection.
+
+    Attributes:
+        sent: what is confirmed and marked.
+        stop: once set, nothing that waits for a thread is started any more.
+    """
+
+    def __init__(self, run: Sending) -> None:
+        self.sent = Sent()
+        self.stop = Event()
+        self._run = run
+        self._settled: SimpleQueue[_Settled] = SimpleQueue()
+        self._under_way = 0
+        self._confirmed: dict[int, str] = {}
+        self._of: tuple[int, BatchKind] | None = None
+
+    def start(self, batch: PendingBatch) -> None:
+        """Hands a batch to the threads, after all that must be confirmed before it."""
+        if (batch.sealing, batch.kind) != self._of:
+            self.settle(at_most=0)
+            self._of = (batch.sealing, batch.kind)
+        self._run.pool.submit(self._put, batch)
+        self._under_way += 1
+
+    def settle(self, at_most: int) -> None:
+        """Waits until at most so many are under way; all that are confirmed by then are marked."""
+        errors: list[BaseException] = []
+        while self._under_way > at_most and not errors:
+            errors += self._settle_one()
+        while errors and self._under_way:
+            errors += self._settle_one()
+        if self._confirmed:
+            deliveries.mark_delivered(self._run.connection, self._confirmed)
+            self._confirmed = {}
         if errors:
-            break
-        stored = deliveries.compressed_payload(run.connection, batch.batch_id)
-        under_way[run.pool.submit(_put, run.objects, batch, stored)] = batch
-    while under_way:
-        errors += _settle(run, under_way)
-    if errors:
-        raise errors[0]
-    return batches
+            raise errors[0]
 
-
-def _put(objects: ObjectStore, batch: PendingBatch, stored: bytes) -> str:
-    payload = decompress(stored)
-    return objects.put(batch.bucket, batch.object_key, payload, CONTENT_TYPES[batch.kind])
-
-
-def _settle(run: Sending, under_way: dict[Future[str], PendingBatch]) -> list[BaseException]:
-    """Records the end of at least one put and gives the errors."""
-    errors: list[BaseException] = []
-    done, _ = wait(under_way, return_when=FIRST_COMPLETED)
-    for future in done:
-        batch = under_way.pop(future)
-        error = future.exception()
+    def _settle_one(self) -> list[BaseException]:
+        batch, etag, error = self._settled.get()
+        self._under_way -= 1
+        if etag is not None:
+            self._confirmed[batch.batch_id] = etag
+            self.sent.add(batch)
         if error is None:
-            deliveries.mark_delivered(run.connection, {batch.batch_id: future.result()})
+            return []
+        known = str(error) if isinstance(error, BillingError) else type(error).__name__
+        deliveries.mark_failed(self._run.connection, batch.batch_id, known)
+        return [error]
+
+    def _put(self, batch: PendingBatch) -> None:
+        """Runs in a thread of the pool."""
+        if self.stop.is_set():
+            self._settled.put((batch, None, None))
+            return
+        try:
+            etag = self._run.objects.put(
+                batch.bucket,
+                batch.object_key,
+                _payload(batch),
+                CONTENT_TYPES[batch.kind],
+                batch.sha256,
+            )
+        except BaseException as error:
+            self.stop.set()
+            self._settled.put((batch, None, error))
         else:
-            known = str(error) if isinstance(error, BillingError) else type(error).__name__
-            deliveries.mark_failed(run.connection, batch.batch_id, known)
-            errors.append(error)
-    return errors
+            self._settled.put((batch, etag, None))
+
+
+def _payload(batch: PendingBatch) -> bytes:
+    try:
+        return decompress(batch.payload)
+    except (OSError, EOFError, zlib.error) as error:
+        raise MismatchError(
+            f"s3://{batch.bucket}/{batch.object_key}: its sealed payload cannot be decompressed "
+            f"({type(error).__name__}); restore the row of billing_core.batches from a backup"
+        ) from error

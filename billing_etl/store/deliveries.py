@@ -59,15 +59,18 @@ class NewBatch:
 
 @dataclass(frozen=True, slots=True)
 class PendingBatch:
-    """A sealed object that is not delivered yet."""
+    """A sealed object that is not delivered yet. ``payload`` is gzip-compressed."""
 
     batch_id: int
     sealing: int
     kind: BatchKind
+    ordinal: int
     bucket: str
     object_key: str
     events: int
     size_bytes: int
+    sha256: bytes
+    payload: bytes = field(repr=False)
 
 
 def meters(connection: Connection) -> list[Meter]:
@@ -161,13 +164,84 @@ def close_sealing(
     connection.execute(sql("deliveries/forget_sealed_states").encode(), minutes)
 
 
-def pending_batches(connection: Connection, hour: Hour, meter: Meter) -> list[PendingBatch]:
-    """In the order to send them: by sealing, the manifest after its batches."""
-    rows = connection.execute(
-        sql("deliveries/pending_batches").encode(),
+def pending_group(
+    connection: Connection,
+    hour: Hour,
+    meter: Meter,
+    after: PendingBatch | None,
+    most: int,
+    enough_bytes: int,
+) -> list[PendingBatch]:
+    """The next objects to send, in their order: by sealing, the manifest after its batches.
+
+    Args:
+        after: the last one of the group before.
+        most: bounds their number.
+        enough_bytes: once their compressed payloads reach it no further object is read.
+    """
+    with connection.cursor(binary=True) as cursor:
+        cursor.execute(
+            sql("deliveries/pending_group").encode(),
+            {
+                "hour": hour.index,
+                "meter_id": meter.meter_id,
+                "sealing": 0 if after is None else after.sealing,
+                "kind": "" if after is None else after.kind,
+                "ordinal": 0 if after is None else after.ordinal,
+                "objects": most,
+                "bytes": enough_bytes,
+            },
+        )
+        return [PendingBatch(*row) for row in cursor]
+
+
+def count_pending_events(connection: Connection, hour: Hour, meter: Meter) -> int:
+    """How many sealed events were not delivered yet."""
+    row = one_row(
+        connection,
+        sql("deliveries/pending_events"),
         {"hour": hour.index, "meter_id": meter.meter_id},
     )
-    return [PendingBatch(*row) for row in rows]
+    return int(row[0])
+
+
+def waiting_buckets(connection: Connection, hour: Hour, meter: Meter) -> list[str]:
+    """The buckets that sealed objects of the hour wait for."""
+    rows = connection.execute(
+        sql("deliveries/waiting_buckets").encode(),
+        {"hour": hour.index, "meter_id": meter.meter_id},
+    )
+    return [str(bucket) for (bucket,) in rows]
+
+
+def move_batches(
+    connection: Connection, hour: Hour, meter: Meter, gone: str, bucket: str
+) -> set[str]:
+    """Gives what waits for one bucket to another one; the keys, which stay as they are."""
+    rows = connection.execute(
+        sql("deliveries/move_batches").encode(),
+        {"hour": hour.index, "meter_id": meter.meter_id, "gone": gone, "bucket": bucket},
+    )
+    return {str(key) for (key,) in rows}
+
+
+def waiting_manifests(connection: Connection, hour: Hour, meter: Meter) -> list[tuple[int, bytes]]:
+    """Batch id and compressed payload of the manifests that were not sent yet."""
+    rows = connection.execute(
+        sql("deliveries/waiting_manifests").encode(),
+        {"hour": hour.index, "meter_id": meter.meter_id},
+    )
+    return [(batch_id, bytes(payload)) for batch_id, payload in rows]
+
+
+def rewrite_manifest(
+    connection: Connection, batch_id: int, size_bytes: int, sha256: bytes, payload: bytes
+) -> None:
+    """Another document, compressed, for a manifest that was not sent yet."""
+    connection.execute(
+        sql("deliveries/rewrite_manifest").encode(),
+        {"batch_id": batch_id, "size_bytes": size_bytes, "sha256": sha256, "payload": payload},
+    )
 
 
 def compressed_payload(connection: Connection, batch_id: int) -> bytes:

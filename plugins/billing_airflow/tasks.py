@@ -15,6 +15,7 @@ from billing_etl.errors import BillingError, RetryableError, TerminalError, Usag
 from billing_etl.hours import Hour, HourRange, parse_hour
 from billing_etl.pipeline.collect import collect_hour, open_hours
 from billing_etl.pipeline.engine import Engine
+from billing_etl.pipeline.heartbeat import watch_delivery
 from billing_etl.pipeline.rate import rate_hours
 from billing_etl.settings import Source
 
@@ -104,6 +105,7 @@ def rate(plan: Returned) -> dict[str, Any]:
     if not hours:
         return {"hours": []}
     with task_engine() as engine:
+        watch_delivery(engine)  # what was collected must go out, also when no export runs
         result = rate_hours(engine, HourRange(Hour(0), hours[-1].next)).as_dict()
     ranges = [str(part) for part in hour_ranges(hours)]
     _log.info("hours %s: %s", ranges, result)

@@ -117,7 +117,9 @@ def test_what_the_documents_say(served: Line) -> None:
     ).document
     assert (credit["amount"], credit["balance_after"]) == ("0.10", "-139.90")
     status = run(served, "status", "--json").document
-    assert set(status) == {"sources", "coverage", "backlog", "open_findings"}
+    assert set(status) == {"sources", "coverage", "backlog", "open_findings", "delivery"}
+    (delivery,) = status["delivery"]
+    assert (delivery["event_type"], delivery["state"]) == ("traffic_bytes", "off")
     (source,) = status["sources"]
     assert (source["source_id"], source["last_error"]) == ("jp-1", None)
 

@@ -1,6 +1,7 @@
 """Runs of the DAGs against a real database, real exporters and a real S3 server."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -321,6 +322,58 @@ def test_a_run_delivers_the_hour_of_its_interval_and_what_is_pending_before(
         "traffic_bytes/2026/04/08/12",
         "traffic_bytes/2026/04/08/13",
     }
+
+
+class Gauges:
+    """Takes the place of Airflow's StatsD or OpenTelemetry client."""
+
+    def __init__(self) -> None:
+        self.values: dict[tuple[str, str], float] = {}
+
+    def gauge(self, stat: str, value: float, tags: dict[str, str] | None = None, **_: Any) -> None:
+        if stat.startswith("billing."):
+            self.values[stat, (tags or {})["event_type"]] = value
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return lambda *_, **__: nullcontext()
+
+
+@pytest.fixture
+def gauges(airflow: None) -> Iterator[Gauges]:
+    from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
+    from airflow.sdk.observability import stats
+
+    seen = Gauges()
+    stats.initialize(factory=lambda: seen, export_legacy_names=False)  # type: ignore[arg-type,return-value]
+    yield seen
+    stats.initialize(factory=NoStatsLogger, export_legacy_names=False)
+
+
+@pytest.mark.usefixtures("collected")
+def test_an_export_sends_the_gauges_of_delivery(
+    runs: Runs, delivery: Bucket, gauges: Gauges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that fails."""
+    monkeypatch.setenv("BILLING_S3_BUCKET", "no-such-bucket")
+    assert runs.hour("export_hourly", NOON).tasks["deliver"] == "failed"
+    waits = 5  # facts of the two hours
+    expected = {
+        "offered_events": waits, "delivered_events": 0, "backlog_events": waits,
+        "failed_objects": 0, "pending_objects": 0, "stalled": 0,
+    }  # fmt: skip
+
+    def seen() -> dict[str, float]:
+        values = {name.split(".")[-1]: value for (name, _), value in gauges.values.items()}
+        return {name: value for name, value in values.items() if "seconds" not in name}
+
+    assert seen() == expected
+    assert gauges.values["billing.delivery.oldest_age_seconds", "traffic_bytes"] > 0
+
+    monkeypatch.setenv("BILLING_S3_BUCKET", delivery.name)
+    assert runs.hour("export_hourly", NOON.next).tasks["deliver"] == "success"
+    assert seen() == expected | {"delivered_events": waits, "backlog_events": 0}
+    assert gauges.values["billing.delivery.oldest_age_seconds", "traffic_bytes"] == 0
+    assert gauges.values["billing.delivery.seconds_since_success", "traffic_bytes"] >= 0
 
 
 @pytest.mark.usefixtures("collected")

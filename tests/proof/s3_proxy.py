@@ -6,6 +6,7 @@ of it, and the server got half: what is torn is what the server reads, as when a
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal, TypeAlias
@@ -16,6 +17,18 @@ from urllib.parse import urlsplit
 Kind: TypeAlias = Literal["before_put", "inside_put", "put_unrecorded"]
 # Told the kind and the object's path; true: stop here.
 See: TypeAlias = Callable[[Kind, str], bool]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client sent; ``headers`` without the body."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+
+    def header(self, name: str) -> str | None:
+        return next((v for n, v in self.headers.items() if n.lower() == name.lower()), None)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -43,6 +56,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _pass_on(self) -> None:
+        self.server.requests.append(Request(self.command, self.path, dict(self.headers.items())))
+        if self._is_refused():
+            return
         is_put = self.command == "PUT"
         if is_put and self._see("before_put", self.path):
             self.close_connection = True
@@ -66,6 +82,17 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(answer, payload)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _pass_on
+
+    def _is_refused(self) -> bool:
+        """Refuses, as AWS does, a request that expects another owner of the bucket."""
+        expected = self.headers.get("x-amz-expected-bucket-owner")
+        if self.server.owner is None or expected in {None, self.server.owner}:
+            return False
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(403)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        return True
 
     def _send_head(self) -> None:
         """As it came, as headers are signed; the expectation is met already."""
@@ -100,6 +127,8 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.upstream = upstream
         self.see = see
+        self.owner: str | None = None
+        self.requests: list[Request] = []
 
 
 class S3Proxy:
@@ -122,6 +151,15 @@ class S3Proxy:
     @see.setter
     def see(self, see: See) -> None:
         self._server.see = see
+
+    def owned_by(self, account: str) -> None:
+        """From now on every bucket belongs to this AWS account; the server behind knows none."""
+        self._server.owner = account
+
+    @property
+    def requests(self) -> list[Request]:
+        """Every request so far, in the order in which they arrived."""
+        return self._server.requests
 
     def point_at(self, endpoint_url: str) -> None:
         """A server may have another port when it comes back."""

@@ -52,11 +52,16 @@ def test_every_setting_is_read() -> None:
             "BILLING_ENV": "prod",
             "BILLING_S3_PREFIX": "/usage/",
             "BILLING_S3_ENDPOINT_URL": "http://127.0.0.1:8333",
+            "BILLING_S3_BUCKET_OWNER": "123456789012",
+            "BILLING_S3_SSE": "aws:kms",
+            "BILLING_S3_SSE_KMS_KEY_ID": "alias/billing",
+            "BILLING_S3_TAGS": "team=billing, cost center = a=b ,empty=,",
             "BILLING_S3_MAX_EVENTS": "5000",
             "BILLING_S3_MAX_BYTES": "1e6",
             "BILLING_EVENT_TYPES": "traffic_bytes, requests",
             "BILLING_PRODUCT": "vpn",
             "BILLING_SEAL_GRACE": "90m",
+            "BILLING_DELIVERY_ALERT": "3h",
             "IMAGE": "registry/billing:1",
         }
     )
@@ -76,11 +81,16 @@ def test_every_setting_is_read() -> None:
         s3_bucket="serverless-usage-prod",
         s3_prefix="usage",
         s3_endpoint_url="http://127.0.0.1:8333",
+        s3_bucket_owner="123456789012",
+        s3_sse="aws:kms",
+        s3_sse_kms_key_id="alias/billing",
+        s3_tags=(("team", "billing"), ("cost center", "a=b"), ("empty", "")),
         s3_max_events=5000,
         s3_max_bytes=1_000_000,
         event_types=frozenset({"traffic_bytes", "requests"}),
         product="vpn",
         seal_grace=timedelta(minutes=90),
+        delivery_alert=timedelta(hours=3),
         image="registry/billing:1",
     )
     assert settings.require_database_url() == "postgresql://u:p@db/billing"
@@ -124,9 +134,24 @@ def test_no_event_types_is_not_all_event_types() -> None:
         ("BILLING_S3_ENABLED", "yes"),
         ("BILLING_ENV", "staging"),
         ("BILLING_S3_ENDPOINT_URL", "127.0.0.1:8333"),
+        ("BILLING_S3_BUCKET_OWNER", "12345678901"),
+        ("BILLING_S3_BUCKET_OWNER", "1234567890123"),
+        ("BILLING_S3_BUCKET_OWNER", "12345678901x"),
+        ("BILLING_S3_SSE", "aes256"),
+        ("BILLING_S3_SSE_KMS_KEY_ID", "alias/billing"),
+        ("BILLING_S3_TAGS", "team"),
+        ("BILLING_S3_TAGS", "=billing"),
+        ("BILLING_S3_TAGS", "team=a,team=b"),
+        ("BILLING_S3_TAGS", "AWS:team=a"),
+        ("BILLING_S3_TAGS", "team=aws:a"),
+        ("BILLING_S3_TAGS", "team=a&b"),
+        ("BILLING_S3_TAGS", "t" * 129 + "=a"),
+        ("BILLING_S3_TAGS", "team=" + "a" * 257),
+        ("BILLING_S3_TAGS", ",".join(f"t{number}=a" for number in range(11))),
         ("BILLING_S3_MAX_EVENTS", "0"),
         ("BILLING_S3_MAX_BYTES", "many"),
         ("BILLING_SEAL_GRACE", "-1h"),
+        ("BILLING_DELIVERY_ALERT", "soon"),
     ],
 )
 def test_a_malformed_value_is_named_in_one_line(name: str, value: str) -> None:
@@ -135,6 +160,31 @@ def test_a_malformed_value_is_named_in_one_line(name: str, value: str) -> None:
         Settings.from_environment(env)
 
     assert SECRET not in str(caught.value)
+
+
+def test_tags_as_long_and_as_many_as_s3_takes_them() -> None:
+    tags = {f"{number}" + "é" * 127: "ü" * 256 for number in range(10)}
+    text = ",".join(f"{name}={value}" for name, value in tags.items())
+
+    assert Settings.from_environment({"BILLING_S3_TAGS": text}).s3_tags == tuple(tags.items())
+
+
+@pytest.mark.parametrize(
+    ("enabled", "types", "exported"),
+    [
+        ("1", None, True),
+        ("1", "", False),
+        ("1", "a, b", True),
+        ("1", "b", False),
+        ("0", "a", False),
+    ],
+)
+def test_what_is_exported(enabled: str, types: str | None, exported: bool) -> None:
+    env = {"BILLING_S3_ENABLED": enabled, "BILLING_S3_BUCKET": "b"}
+    if types is not None:
+        env["BILLING_EVENT_TYPES"] = types
+
+    assert Settings.from_environment(env).exports("a") is exported
 
 
 def test_s3_needs_a_bucket() -> None:

@@ -9,7 +9,7 @@ from billing_etl.batches import decompress
 from billing_etl.events import BillingEvent, event_id
 from billing_etl.hours import Hour, HourRange
 from billing_etl.pipeline.checks.inspection import Check, Inspection
-from billing_etl.pipeline.deliver import deliver_hours, is_exported
+from billing_etl.pipeline.deliver import deliver_hours
 from billing_etl.pipeline.seal import what_waits
 from billing_etl.reconciliation import (
     Difference,
@@ -109,7 +109,7 @@ def _pending(inspection: Inspection, hour: Hour, meter: Meter) -> tuple[int, str
     pending = deliveries.count_changes(connection, hour, meter)
     if not settings.s3_enabled:
         return pending, "BILLING_S3_ENABLED is off"
-    if not is_exported(settings, meter):
+    if not settings.exports(meter.event_type):
         return pending, f"{meter.event_type} is not in BILLING_EVENT_TYPES"
     return pending, what_waits(connection, settings, hour, inspection.now)
 

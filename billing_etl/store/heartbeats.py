@@ -1,0 +1,57 @@
+"""What tells whether delivery keeps up (delivery contract, "Heartbeat")."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from billing_etl.store.attention import rows
+from billing_etl.store.database import Connection, sql
+from billing_etl.store.deliveries import Meter
+
+
+def note_settings(
+    connection: Connection,
+    meters: Sequence[Meter],
+    exported: Iterable[Meter],
+    seal_grace: timedelta,
+    alert_after: timedelta,
+) -> None:
+    """Keeps what an export was told; the view ``delivery_health`` judges by it."""
+    connection.execute(
+        sql("deliveries/note_settings").encode(),
+        {
+            "meter_ids": [meter.meter_id for meter in meters],
+            "exported_ids": [meter.meter_id for meter in exported],
+            "seal_grace": seal_grace,
+            "alert_after": alert_after,
+        },
+    )
+
+
+def delivery_health(connection: Connection, at: datetime) -> list[dict[str, Any]]:
+    """The view ``billing.delivery_health`` as it stands at that time."""
+    return rows(connection, "status/delivery_health", {"at": at})
+
+
+def stalled_findings(connection: Connection) -> set[str]:
+    """Event types with an open finding ``delivery_stalled``."""
+    found = connection.execute(sql("deliveries/stalled_findings").encode())
+    return {str(event_type) for (event_type,) in found}
+
+
+def open_stalled(
+    connection: Connection, event_type: str, message: str, backlog: int, run_id: int
+) -> None:
+    """Opens the finding ``delivery_stalled`` of an event type, or brings it up to date."""
+    connection.execute(
+        sql("deliveries/open_stalled").encode(),
+        {"event_type": event_type, "message": message, "backlog": backlog, "run_id": run_id},
+    )
+
+
+def close_stalled(connection: Connection, event_types: Iterable[str], run_id: int) -> None:
+    """Closes the open findings ``delivery_stalled`` of these event types."""
+    connection.execute(
+        sql("deliveries/close_stalled").encode(),
+        {"event_types": list(event_types), "run_id": run_id},
+    )
