@@ -105,7 +105,9 @@ def rate(plan: Returned) -> dict[str, Any]:
     if not hours:
         return {"hours": []}
     with task_engine() as engine:
-        watch_delivery(engine)  # what was collected must go out, also when no export runs
+        # What was collected must go out, also when no export runs; a backfill does not look.
+        if get_current_context()["dag_run"].run_type == "scheduled":
+            watch_delivery(engine)
         result = rate_hours(engine, HourRange(Hour(0), hours[-1].next)).as_dict()
     ranges = [str(part) for part in hour_ranges(hours)]
     _log.info("hours %s: %s", ranges, result)
