@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from billing_etl.hours import Hour, HourRange, parse_hour
 from billing_etl.pipeline.checks import CHECKS
-from billing_etl.pipeline.deliver import is_exported
 from billing_etl.pipeline.seal import what_waits
 from billing_etl.settings import Settings
 from billing_etl.statement import Number
@@ -55,7 +54,7 @@ def pending(
             continue
         if not settings.s3_enabled:
             reason = "BILLING_S3_ENABLED is off"
-        elif not is_exported(settings, meter):
+        elif not settings.exports(meter.event_type):
             reason = f"{meter.event_type} is not in BILLING_EVENT_TYPES"
         else:
             reason = (
