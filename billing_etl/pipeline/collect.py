@@ -24,7 +24,7 @@ from billing_etl.pipeline.fetch import fetch_hour
 from billing_etl.pipeline.hour_writer import CollectResult, HourWriter
 from billing_etl.settings import Source
 from billing_etl.store import collected
-from billing_etl.store.database import Connection
+from billing_etl.store.database import Connection, commit_unflushed
 from billing_etl.store.prices import follow_region_setting
 from billing_etl.store.sources import (
     lock_source,
@@ -108,7 +108,7 @@ def collect_hour(
             lock_source(connection, source.source_id, hour)
             source_key = register_source(connection, source)
             follow_region_setting(connection, source)
-            connection.commit()  # the rating lock goes before locks of the hour are taken
+            commit_unflushed(connection)  # the rating lock goes before locks of the hour are taken
             prepare_hour(connection, hour, source.lookback_minutes)
             return _read_and_write(connection, engine, source, source_key, hour, run_id)
     except BillingError as caught:
@@ -130,7 +130,7 @@ def _read_and_write(
     """Reads the hour; of a large one the database does meanwhile what it can."""
     contexts = node_contexts(connection, source_key, hour)
     stored_samples = collected.stored_samples(connection, source_key, hour)
-    connection.commit()
+    commit_unflushed(connection)
     writer = HourWriter(connection, engine, source, source_key, hour, run_id)
     of = EarlyHour(engine, source.source_id, source_key, hour, contexts, source.interval_seconds)
     early, stored = None, None

@@ -6,8 +6,8 @@ from typing import Any, Final
 import numpy as np
 
 from billing_etl.hours import Hour
-from billing_etl.store.columns import Rows, fetch_rows
-from billing_etl.store.database import RECENT_HOURS, Connection, array_literal, sql
+from billing_etl.store.columns import Numbers, Rows, fetch_rows
+from billing_etl.store.database import RECENT_HOURS, Connection, sql
 
 CLOSING: Final = np.dtype(
     [
@@ -96,7 +96,7 @@ def predecessors(connection: Connection, series_ids: Sequence[int], hour: Hour) 
 
     def found(wanted: Sequence[int], from_hour: int) -> Rows:
         parameters = {
-            "series_ids": array_literal(wanted),
+            "series_ids": Numbers(wanted),
             "hour": hour.index,
             "from_hour": from_hour,
         }

@@ -31,7 +31,7 @@ def sql(name: str) -> str:
 
 
 def array_literal(values: Iterable[object]) -> str:
-    """Numbers or uuids as a PostgreSQL array; psycopg's adaptation of a list looks at each."""
+    """Names without special characters, such as uuids, as a PostgreSQL array; see ``Numbers``."""
     return "{" + ",".join(map(str, values)) + "}"
 
 
@@ -217,6 +217,15 @@ def take_lock(
             f"{who}: waited {LOCK_WAIT_SECONDS} s for {waits_for}; nothing was written, run again "
             "when that has ended"
         ) from None
+
+
+def commit_unflushed(connection: Connection) -> None:
+    """Commits what must not wait for the disk: it gets there at the latest with the next commit.
+
+    For what is of no use without work that is committed later: that takes it along.
+    """
+    connection.execute("set local synchronous_commit = off")
+    connection.commit()
 
 
 def one_row(connection: Connection, query: str, parameters: dict[str, Any]) -> TupleRow:

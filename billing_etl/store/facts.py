@@ -11,6 +11,7 @@ from psycopg import sql as composed
 from billing_etl.hours import Hour
 from billing_etl.store.columns import (
     Difference,
+    Numbers,
     Rows,
     copy_rows,
     fetch_rows,
@@ -18,7 +19,7 @@ from billing_etl.store.columns import (
     sorted_rows,
     stage_rows,
 )
-from billing_etl.store.database import Connection, array_literal, sql, take_lock
+from billing_etl.store.database import Connection, sql, take_lock
 from billing_etl.store.sources import TRAFFIC_METER_ID
 
 FACT: Final = np.dtype(
@@ -166,10 +167,10 @@ class UsageChanges:
             connection,
             sql("collect/add_account_hours"),
             {
-                "series_ids": array_literal(changes["series_id"].tolist()),
-                "hours": array_literal(changes["hour"].tolist()),
-                "quantities": array_literal(changes["quantity"].tolist()),
-                "uplinks": array_literal(changes["uplink"].tolist()),
+                "series_ids": Numbers(changes["series_id"]),
+                "hours": Numbers(changes["hour"]),
+                "quantities": Numbers(changes["quantity"]),
+                "uplinks": Numbers(changes["uplink"]),
             },
             who=who,
             waits_for="a run that rates or collects the same account-hours",

@@ -13,6 +13,7 @@ from billing_etl.rating import PriceBook, PriceVersion, Rate, next_period, perio
 from billing_etl.records import BoolArray, Int64Array
 from billing_etl.settings import Settings
 from billing_etl.store.columns import (
+    Numbers,
     Rows,
     empty_rows,
     fetch_rows,
@@ -20,7 +21,7 @@ from billing_etl.store.columns import (
     sorted_rows,
     stage_rows,
 )
-from billing_etl.store.database import Connection, array_literal, one_row, sql, take_lock
+from billing_etl.store.database import Connection, one_row, sql, take_lock
 from billing_etl.store.sources import TRAFFIC_METER_ID
 
 RATED_FACT: Final = np.dtype(
@@ -249,17 +250,13 @@ def facts_of(connection: Connection, picked: Sequence[AccountHour]) -> Rows:
 
 def used_before(connection: Connection, picked: Sequence[AccountHour]) -> list[int]:
     """Usage of each account-hour's account before the hour in its period (R4)."""
-    parameters = _keys(picked) | {
-        "period_hours": array_literal(item.period.index for item in picked)
-    }
+    parameters = _keys(picked) | {"period_hours": Numbers([item.period.index for item in picked])}
     return [int(row[0]) for row in connection.execute(sql("rate/used_before").encode(), parameters)]
 
 
 def series_names(connection: Connection, series_ids: Sequence[int]) -> dict[int, SeriesNames]:
     """Names of series."""
-    rows = connection.execute(
-        sql("rate/series").encode(), {"series_ids": array_literal(series_ids)}
-    )
+    rows = connection.execute(sql("rate/series").encode(), {"series_ids": Numbers(series_ids)})
     return {int(row[0]): SeriesNames(*map(str, row[1:])) for row in rows}
 
 
@@ -307,7 +304,7 @@ def used_and_final(
         connection,
         sql("rate/used_and_final"),
         {
-            "account_keys": array_literal(account_keys),
+            "account_keys": Numbers(account_keys),
             "source_key": source_key,
             "hour": hour.index,
             "period_hour": period.index,
@@ -351,16 +348,17 @@ def post(
         run_id: the run.
     """
     of = [picked[position] for position in sums["position"]]
+    positions = np.asarray(sums["position"], dtype=np.int64)
     charges, adjustments, amount = one_row(
         connection,
         sql("rate/post"),
         _keys(of)
         | {
-            "used_before": array_literal(used[position] for position in sums["position"]),
-            "region_ids": array_literal(regions[position] for position in sums["position"]),
-            "rate_ids": array_literal(sums["rate_id"]),
-            "included": array_literal(sums["included"]),
-            "rated": array_literal(sums["rated"]),
+            "used_before": Numbers(np.asarray(used, dtype=np.int64)[positions]),
+            "region_ids": Numbers(np.asarray(regions, dtype=np.int64)[positions]),
+            "rate_ids": Numbers(sums["rate_id"]),
+            "included": Numbers(sums["included"]),
+            "rated": Numbers(sums["rated"]),
             "anchor_day": anchor,
             "reason": reason,
             "run_id": run_id,
@@ -371,7 +369,7 @@ def post(
 
 def _keys(items: Sequence[AccountHour]) -> dict[str, Any]:
     return {
-        "account_keys": array_literal(item.account_key for item in items),
-        "hours": array_literal(item.hour.index for item in items),
+        "account_keys": Numbers([item.account_key for item in items]),
+        "hours": Numbers([item.hour.index for item in items]),
         "meter_id": TRAFFIC_METER_ID,
     }

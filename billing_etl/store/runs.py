@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from psycopg.types.json import Jsonb
 
 from billing_etl.errors import BillingError
-from billing_etl.store.database import Connection, one_row
+from billing_etl.store.database import Connection, commit_unflushed, one_row
 
 Connect: TypeAlias = Callable[[], AbstractContextManager[Connection]]
 
@@ -62,5 +62,6 @@ def _finish(connect: Connect, run: Run, status: str, error: str | None) -> None:
                     "run_id": run.run_id,
                 },
             )
+            commit_unflushed(connection)
     except BillingError as unrecorded:
         _log.warning("run %d: its end (%s) is not recorded: %s", run.run_id, status, unrecorded)

@@ -13,7 +13,7 @@ from billing_etl.errors import MismatchError
 from billing_etl.hours import Hour
 from billing_etl.records import Int64Array
 from billing_etl.settings import Source
-from billing_etl.store.columns import Rows, fetch_rows
+from billing_etl.store.columns import Numbers, Rows, fetch_rows
 from billing_etl.store.database import (
     RECENT_HOURS,
     Connection,
@@ -211,10 +211,10 @@ def register_series(
     """Ids of series and keys of their accounts, in the order of their names; made where missing."""
     tags = {tag: at for at, tag in enumerate(dict.fromkeys(name[3] for name in names), start=1)}
     parameters: dict[str, object] = {
-        "node_keys": array_literal(node_keys[name[0], name[1]] for name in names),
+        "node_keys": Numbers([node_keys[name[0], name[1]] for name in names]),
         "accounts": array_literal(name[2] for name in names),
         "tags": list(tags),
-        "tag_of": array_literal(tags[name[3]] for name in names),
+        "tag_of": Numbers([tags[name[3]] for name in names]),
         "meter_id": TRAFFIC_METER_ID,
     }
     ids = fetch_rows(connection, sql("collect/series_ids"), parameters, _SERIES_ID)
@@ -270,7 +270,7 @@ def account_uuids(connection: Connection, account_keys: Sequence[int]) -> dict[i
     rows = connection.execute(
         "select account_key, account_uuid::text from billing_core.accounts"
         " where account_key = any (%s)",
-        (list(account_keys),),
+        (Numbers(account_keys),),
     )
     return {int(key): str(uuid) for key, uuid in rows}
 

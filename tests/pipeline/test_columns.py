@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from billing_etl.store.columns import Rows, copy_rows, fetch_rows
+from billing_etl.store.columns import Numbers, Rows, copy_rows, fetch_rows
 from billing_etl.store.facts import FACT_DEFAULTS
 
 EVERY_WIDTH = np.dtype(
@@ -111,3 +111,22 @@ def test_the_defaults_of_facts_are_those_of_their_table(database_url: str) -> No
     of_table = {str(name): json.loads(value) for name, value in defaults}
 
     assert {name: of_table[name] for name in FACT_DEFAULTS} == FACT_DEFAULTS
+
+
+@pytest.mark.parametrize("values", [[], [0], [-(2**63), 2**63 - 1, -1, 7]])
+def test_numbers_are_an_array_parameter(
+    connection: psycopg.Connection[tuple[object, ...]], values: list[int]
+) -> None:
+    with connection:
+        (found,) = connection.execute("select %s", (Numbers(values),)).fetchone() or ()
+
+    assert found == values
+
+
+def test_numbers_become_as_narrow_as_a_statement_says(
+    connection: psycopg.Connection[tuple[object, ...]],
+) -> None:
+    with connection:
+        row = connection.execute("select %(of)s::smallint[]", {"of": Numbers([1, -2])}).fetchone()
+
+    assert row == ([1, -2],)

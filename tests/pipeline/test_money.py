@@ -571,6 +571,13 @@ def test_r5_the_ledger_refuses_every_change(statement: str, line: Line) -> None:
     assert ledger(line) == before
 
 
+def test_r5_an_account_with_entries_stays(line: Line) -> None:
+    billed(line, *steps(200))
+
+    with pytest.raises(psycopg.errors.RestrictViolation, match="delete of accounts is refused"):
+        line.execute("delete from billing_core.accounts")
+
+
 def test_r5_the_first_entry_is_a_charge_also_when_it_is_zero(line: Line) -> None:
     billed(line, *steps(99))
 
