@@ -112,9 +112,10 @@ def _show(document: Row, output: Output) -> None:
     )  # fmt: skip
     _steps(output, "Delivery: what is below is pending", document["delivery"])
     _table(
-        output, "Pending", ("why", "hours", "events", "net usage"),
+        output, "Pending", ("why", "hours", "sealed objects", "events", "net usage"),
         (
-            (p["reason"], p["hours"], p["events"], p["net_usage"]) for p in document["pending"]
+            (p["reason"], p["hours"], p["objects"], p["events"], p["net_usage"])
+            for p in document["pending"]
         ),
     )  # fmt: skip
     _table(

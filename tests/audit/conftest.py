@@ -4,6 +4,6 @@ from pipeline.harness import line
 
 pytest.register_assert_rewrite("audit.settled")
 
-from audit.settled import settled  # noqa: E402
+from audit.settled import settled, settled_template  # noqa: E402
 
-__all__ = ["bucket", "buckets", "line", "s3", "settled"]
+__all__ = ["bucket", "buckets", "line", "s3", "settled", "settled_template"]

@@ -44,7 +44,7 @@ def test_payloads_go_after_the_retention_and_nothing_else_does(
         " attempts from billing_core.batches order by 1"
     )
     before = settled.line.rows(columns)
-    assert reconcile(settled, later - timedelta(minutes=2)).payloads_dropped == 0
+    assert reconcile(settled, later - timedelta(hours=1)).payloads_dropped == 0
     assert dropped(settled) == 0
 
     result = reconcile(settled, later)

@@ -165,8 +165,11 @@ def test_what_is_not_rated_and_not_sealed_is_pending_and_no_imbalance(line: Line
     assert document["final"] is False
     assert document["usage"]["unrated_bytes"] == 170
     assert document["pending"] == [
-        {"reason": "BILLING_S3_ENABLED is off", "hours": 1, "events": 4, "net_usage": 170}
-    ]
+        {
+            "reason": "BILLING_S3_ENABLED is off", "hours": 1, "objects": 0, "events": 4,
+            "net_usage": 170,
+        }
+    ]  # fmt: skip
     assert "1 account-hours are not rated" in document["open"]
 
 
@@ -238,7 +241,7 @@ def test_what_is_not_final_is_signed_only_despite_that(line: Line) -> None:
 
     refused = day.statement("--sign")
     assert refused.code == 1
-    assert "4 events pending: BILLING_S3_ENABLED is off" in refused.err
+    assert "4 events, 0 sealed objects pending: BILLING_S3_ENABLED is off" in refused.err
     assert "11 source-hours are open: jp-1 2026-04-08T13 missing" in refused.err
     assert "--despite" in refused.err
     assert refused.err.count("\n") == 1

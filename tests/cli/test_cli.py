@@ -81,6 +81,9 @@ JSON_COMMANDS: dict[str, tuple[str, ...]] = {
     "price list": ("price", "list"),
     "credit": ("credit", "--account", A, "--amount", "1.50", "--reason", "thanks"),
     "close": ("close", "--period", "2026-03"),
+    "statement": ("statement", "--day", DAY),
+    "statement sign": ("statement", "--day", DAY, "--sign", "--despite", "S3 is off"),
+    "statement verify": ("statement", "--day", DAY, "--verify"),
     "quarantine list": ("quarantine", "list"),
     "quarantine replay": ("quarantine", "replay"),
     "findings list": ("findings", "list"),
@@ -328,6 +331,7 @@ MALFORMED: dict[str, dict[str, str]] = {
     "BILLING_ENV": {"BILLING_ENV": "production"},
     "BILLING_S3_MAX_EVENTS": {"BILLING_S3_MAX_EVENTS": "0"},
     "BILLING_SEAL_GRACE": {"BILLING_SEAL_GRACE": "soon"},
+    "BILLING_PAYLOAD_RETENTION": {"BILLING_PAYLOAD_RETENTION": "5w"},
 }
 
 

@@ -31,6 +31,7 @@ def test_an_empty_environment_is_complete() -> None:
     assert (settings.sources, settings.price_per_byte) == ((), None)
     assert (settings.collect_interval, settings.seal_grace) == (timedelta(hours=1),) * 2
     assert (settings.s3_max_events, settings.s3_max_bytes) == (50, 2_097_152)
+    assert settings.payload_retention == timedelta(days=35)
     assert (settings.billing_period_anchor_day, settings.default_region) == (1, "default")
     assert (settings.s3_enabled, settings.event_types, settings.product) == (False, None, "network")
 
@@ -62,6 +63,7 @@ def test_every_setting_is_read() -> None:
             "BILLING_PRODUCT": "vpn",
             "BILLING_SEAL_GRACE": "90m",
             "BILLING_DELIVERY_ALERT": "3h",
+            "BILLING_PAYLOAD_RETENTION": "400d",
             "IMAGE": "registry/billing:1",
         }
     )
@@ -91,6 +93,7 @@ def test_every_setting_is_read() -> None:
         product="vpn",
         seal_grace=timedelta(minutes=90),
         delivery_alert=timedelta(hours=3),
+        payload_retention=timedelta(days=400),
         image="registry/billing:1",
     )
     assert settings.require_database_url() == "postgresql://u:p@db/billing"
@@ -152,6 +155,9 @@ def test_no_event_types_is_not_all_event_types() -> None:
         ("BILLING_S3_MAX_BYTES", "many"),
         ("BILLING_SEAL_GRACE", "-1h"),
         ("BILLING_DELIVERY_ALERT", "soon"),
+        ("BILLING_PAYLOAD_RETENTION", "0d"),
+        ("BILLING_PAYLOAD_RETENTION", "5w"),
+        ("BILLING_PAYLOAD_RETENTION", "35"),
     ],
 )
 def test_a_malformed_value_is_named_in_one_line(name: str, value: str) -> None:

@@ -131,7 +131,7 @@ def read_span(
         *settled.unended(hours, now),
         *settled.open_source_hours(collected),
         *settled.unrated(numbers),
-        *(f"{row['events']} events pending: {row['reason']}" for row in pending),
+        *settled.unsent(pending),
         *settled.unchecked(checks, active, statements.last_changes(connection, hours)),
         *settled.findings(notable),
     ]

@@ -42,12 +42,12 @@ def pending(
     objects: Iterable[Mapping[str, Any]],
     now: datetime,
 ) -> list[dict[str, Any]]:
-    """Events that wait, by reason: not sealed yet, or sealed and not sent."""
+    """What waits, by reason: events not sealed yet, objects sealed and not sent."""
     (meter,) = (m for m in deliveries.meters(connection) if m.meter_id == TRAFFIC_METER_ID)
     found: dict[str, Counter[str]] = defaultdict(Counter)
 
-    def add(reason: str, events: Number, quantity: Number) -> None:
-        found[reason].update(hours=1, events=int(events), net_usage=int(quantity))
+    def add(reason: str, objects: int, events: Number, quantity: Number) -> None:
+        found[reason].update(hours=1, objects=objects, events=int(events), net_usage=int(quantity))
 
     for label, of_hour in numbers.items():
         if not of_hour["unsealed_events"]:
@@ -61,12 +61,20 @@ def pending(
                 what_waits(connection, settings, parse_hour(label), now)
                 or "due, run billing-etl export"
             )
-        add(reason, of_hour["unsealed_events"], of_hour["unsealed_quantity"])
+        add(reason, 0, of_hour["unsealed_events"], of_hour["unsealed_quantity"])
     for row in objects:
         if not row["is_delivered"]:
             reason = row["last_error"] or "sealed, not sent yet"
-            add(reason, row["events"], row["net_quantity"])
+            add(reason, row["objects"], row["events"], row["net_quantity"])
     return [{"reason": reason, **counts} for reason, counts in found.items()]
+
+
+def unsent(pending: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What waits to be sealed or sent, a line per reason."""
+    return [
+        f"{row['events']} events, {row['objects']} sealed objects pending: {row['reason']}"
+        for row in pending
+    ]
 
 
 def unchecked(

@@ -14,7 +14,7 @@ import psycopg
 from billing_etl.errors import RetryableError, TerminalError, UsageError
 from billing_etl.hours import Hour, HourRange
 from billing_etl.pipeline.engine import Engine
-from billing_etl.pipeline.statement.document import Made, Span, read_span
+from billing_etl.pipeline.statement.document import FORM, Made, Span, read_span
 from billing_etl.rating import next_period
 from billing_etl.statement import (
     APPEND_ONLY,
@@ -224,6 +224,11 @@ def _signed_rows(signed: Signed | None) -> dict[str, dict[str, int]]:
 
 
 def _judge(connection: Connection, span: Span, signed: Signed, made: Made) -> Verdict:
+    if signed.document["form"] != FORM:
+        raise TerminalError(
+            f"statement of {span}: statement {signed.statement_id} is of form "
+            f"{signed.document['form']}, expected {FORM}; verify it with the revision that made it"
+        )
     since = datetime.fromisoformat(signed.document["made_at"])
     runs = statements.runs_since(connection, span.hours.end, since)
     changes: list[HourChange] = []
