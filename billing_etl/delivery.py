@@ -8,7 +8,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 import boto3
@@ -57,6 +57,14 @@ class StoredObject:
     size_bytes: int
     sha256: bytes
     etag: str = field(compare=False)
+
+
+class ListedObject(NamedTuple):
+    """An object as a listing names it."""
+
+    key: str
+    size_bytes: int
+    etag: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,15 +218,25 @@ class ObjectStore:
             size_bytes += len(chunk)
         return StoredObject(size_bytes, digest.digest(), _etag(answer))
 
-    def list_keys(self, bucket: str, prefix: str) -> Iterator[str]:
-        """All keys below a prefix, page after page, in the order of the store."""
+    def get(self, bucket: str, key: str) -> bytes | None:
+        """The body of an object, None when there is none."""
+        try:
+            answer = self.client.get_object(Bucket=bucket, Key=key, **self.with_every_request)
+            return bytes(answer["Body"].read())
+        except _FAILURES as error:
+            if _status_of(error, "GetObject") == 404:
+                return None
+            raise _explained(error, f"s3://{bucket}/{key}", "get") from error
+
+    def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
+        """All objects below a prefix, page after page, in the order of the store."""
         pages = self.client.get_paginator("list_objects_v2").paginate(
             Bucket=bucket, Prefix=prefix, **self.with_every_request
         )
         try:
             for page in pages:
                 for entry in page.get("Contents", ()):
-                    yield entry["Key"]
+                    yield ListedObject(entry["Key"], entry["Size"], _etag(entry))
         except _FAILURES as error:
             raise _explained(error, f"s3://{bucket}/{prefix}", "list") from error
 

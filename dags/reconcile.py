@@ -3,14 +3,16 @@
 **Runs** every hour over the last ended hours, 72 of them unless told otherwise: as far back as
 exporters remember. It waits until the newest is delivered (`wait_until_ready`, for twenty minutes
 at most). Each hour gets six checks with expected, actual and difference (view
-`billing.reconciliations`). What can be repaired safely is repaired and says so.
+`billing.reconciliations`), and each difference is a finding (`billing.findings`). What can be
+repaired safely is repaired and recorded (`billing.repairs`).
 
 **Failure.** The run fails when a difference is left, after all checks are stored. It does not try
 again by itself: the same difference would be found. It stays open until it is resolved.
 
 **Params** of a manual run ("Trigger"): `from_hour` and `to_hour`, such as `2026-04-08T12`, UTC,
 `to_hour` itself left out, for any range; else `lookback_hours`, how far to look back. `repair`:
-switched off, differences are only reported.
+switched off, differences are only reported, with what would be repaired. `deep`: the bodies of all
+objects are read, too.
 
 **Retry, clear and backfill** check again and store a newer result; what is right stays untouched.
 **Catchup** is off: each run covers its whole range again, so missed runs leave nothing unchecked.
@@ -45,6 +47,7 @@ with DAG(
             72, type="integer", minimum=1, maximum=8784, title="Hours to look back"
         ),
         "repair": Param(True, type="boolean", title="Repair what can be repaired safely"),
+        "deep": Param(False, type="boolean", title="Read the bodies of all objects, too"),
     },
     tags=["billing", "reconciliation"],
 ):
@@ -58,7 +61,7 @@ with DAG(
             end = interval_hours(context).end
             sliding = HourRange(Hour(end.index - params["lookback_hours"]), end)
             hours = param_hours(context) or sliding
-            result = reconcile_hours(engine, hours, repair=params["repair"])
+            result = reconcile_hours(engine, hours, repair=params["repair"], deep=params["deep"])
             different = sum(check.status == "different" for check in result.checks)
             summary = {"hours": str(hours), "checks": len(result.checks), "different": different}
             # A failed task returns nothing: its result is stored before it fails.
@@ -67,7 +70,7 @@ with DAG(
             if not result.clean:
                 raise MismatchError(
                     f"reconcile {hours}: expected no difference, got {different}; "
-                    "see billing.reconciliations"
+                    "see billing.findings"
                 )
         return summary
 

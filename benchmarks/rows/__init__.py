@@ -11,6 +11,7 @@ from benchmarks.rows import (
     hour,
     memory,
     queries,
+    reconcile,
     rerate,
     slots,
     storage,
@@ -30,6 +31,7 @@ ROWS: Final[dict[str, Callable[[Stage, Size], list[Measure]]]] = {
     "storage": storage.measure,
     "delivery": delivery.measure,
     "queries": queries.measure,
+    "reconcile": reconcile.measure,
     "airflow": airflow.measure,
 }
 # Minutes even when small: only when asked for, or in a full run.

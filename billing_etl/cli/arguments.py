@@ -53,7 +53,11 @@ def build_parser() -> argparse.ArgumentParser:
     command("export", commands.export, "seals and delivers", hours)
     reconcile = command("reconcile", commands.reconcile, "checks, repairs, reports", hours)
     reconcile.add_argument(
-        "--no-repair", dest="repair", action="store_false", help="only check and report"
+        "--no-repair", dest="repair", action="store_false",
+        help="only check and report what would be repaired",
+    )  # fmt: skip
+    reconcile.add_argument(
+        "--deep", action="store_true", help="read the bodies of sealed and stored objects, too"
     )
     command("pipeline", commands.pipeline, "collect, rate, export, reconcile", hours)
     _add_statement(command("statement", statement, "the totals of a day or month, for an auditor"))

@@ -90,15 +90,22 @@ def export(arguments: Arguments, env: Environment, output: Output) -> int:
 
 def reconcile(arguments: Arguments, env: Environment, output: Output) -> int:
     hours = _hours(arguments)
-    result = reconcile_hours(_engine(env), hours, repair=arguments.repair)
+    result = reconcile_hours(_engine(env), hours, repair=arguments.repair, deep=arguments.deep)
     _show_checks(result, output, result.as_dict())
     return 0 if result.clean else 1
 
 
 def _show_checks(result: ReconcileResult, output: Output, document: Any) -> None:
     checks = result.as_dict()["checks"]
-    columns = ("hour", "check_name", "status", "expected", "actual", "difference", "repaired")
+    columns = ("hour", "check", "status", "expected", "actual", "difference", "repaired")
     output.table(document, "Reconciled", columns, checks)
+    would = [
+        {"hour": check["hour"], "check": check["check"], "repair": repair}
+        for check in checks
+        for repair in check["repairable"]
+    ]
+    if would and not output.as_json:
+        output.table({}, "Left to repair", ("hour", "check", "repair"), would)
 
 
 def pipeline(arguments: Arguments, env: Environment, output: Output) -> int:
@@ -215,7 +222,10 @@ def quarantine_replay(arguments: Arguments, env: Environment, output: Output) ->
 
 def findings_list(arguments: Arguments, env: Environment, output: Output) -> int:
     rows = attention.findings(_engine(env), include_closed=arguments.all)
-    columns = ("finding_id", "kind", "source_id", "hour", "message", "opened_at", "closed_at")
+    columns = (
+        "finding_id", "kind", "source_id", "hour", "message", "since", "closed_at", "repair",
+        "repaired_by_run",
+    )  # fmt: skip
     output.table({"findings": rows}, "Findings", columns, rows)
     return 0
 

@@ -13,6 +13,7 @@ from billing_etl.counters.samples import (
     OnBlock,
     SampleBlock,
     SampleCollector,
+    content_hash,
     served_hour_digest,
 )
 from billing_etl.counters.series import NodeKey, SeriesKey, SeriesNames, SeriesTable
@@ -36,6 +37,7 @@ __all__ = [
     "SeriesKey",
     "SeriesNames",
     "SeriesTable",
+    "content_hash",
     "cover_hour",
     "judge_first_deltas",
     "served_hour_digest",

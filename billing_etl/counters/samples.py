@@ -166,19 +166,13 @@ class HourSamples:
 
     def content_hash(self) -> bytes:
         """Hash of every (node, instant, content), independent of pages and serving order."""
-        digest = hashlib.blake2b(digest_size=HASH_BYTES)
         rows = zip(
             self.snapshot_node.tolist(),
             self.snapshot_ns.tolist(),
             self.snapshot_hashes,
             strict=True,
         )
-        for node, instant_ns, content in sorted(
-            (self.nodes[node], instant_ns, content) for node, instant_ns, content in rows
-        ):
-            digest.update(f"{node.env}\0{node.node_id}\0{instant_ns}\0".encode())
-            digest.update(content)
-        return digest.digest()
+        return content_hash((self.nodes[node], instant, content) for node, instant, content in rows)
 
 
 def _samples_at(block: SampleBlock, at: Int64Array) -> SeriesSamples:
@@ -450,6 +444,15 @@ class SampleCollector:
             _store=self._store,
             _position=position,
         )
+
+
+def content_hash(snapshots: Iterable[tuple[NodeKey, int, bytes]]) -> bytes:
+    """Hash of every (node, instant in nanoseconds, content hash) of a source-hour (C12)."""
+    digest = hashlib.blake2b(digest_size=HASH_BYTES)
+    for node, instant_ns, content in sorted(snapshots):
+        digest.update(f"{node.env}\0{node.node_id}\0{instant_ns}\0".encode())
+        digest.update(content)
+    return digest.digest()
 
 
 def served_hour_digest(snapshots: Iterable[Snapshot]) -> tuple[int, int, bytes]:

@@ -116,7 +116,7 @@ class _Rater:
         """
         facts = ratings.facts_of(self.connection, chunk)
         names = ratings.series_names(self.connection, np.unique(facts["series_id"]).tolist())
-        facts = facts[_consumption_order(facts, names)]
+        facts = facts[consumption_order(facts, names)]
         position = facts["position"].astype(np.int64) - 1
         uuids = account_uuids(self.connection, sorted({item.account_key for item in chunk}))
         used = np.array(used_before, dtype=np.int64)
@@ -203,7 +203,7 @@ class _Rater:
         return self._within[key]
 
 
-def _consumption_order(facts: Rows, names: dict[int, SeriesNames]) -> Int64Array:
+def consumption_order(facts: Rows, names: dict[int, SeriesNames]) -> Int64Array:
     """Facts by account-hour, then minute, node, inbound, env, source in byte order (R3)."""
     ordered = sorted(names, key=lambda series: [part.encode() for part in names[series][:4]])
     ranks = {series: rank for rank, series in enumerate(ordered)}

@@ -162,6 +162,7 @@ def close_sealing(
     )
     connection.execute(sql("deliveries/zero_vanished_states").encode(), minutes)
     connection.execute(sql("deliveries/forget_sealed_states").encode(), minutes)
+    connection.execute(sql("deliveries/keep_sealed_digest").encode(), minutes)
 
 
 def pending_group(

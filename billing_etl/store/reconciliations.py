@@ -1,15 +1,13 @@
-"""Both sides of every check, read from what is stored, and the results of checks."""
+"""Both sides of every check of reconciliation, read from what is stored."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from psycopg.types.json import Jsonb
-
 from billing_etl.hours import Hour
-from billing_etl.reconciliation import CheckResult, Measure
-from billing_etl.store.database import Connection, one_row, sql
+from billing_etl.rating import Rate
+from billing_etl.store.database import Connection, array_literal, one_row, sql
 from billing_etl.store.deliveries import BatchKind, Meter
 
 
@@ -28,17 +26,49 @@ class SeriesSums(NamedTuple):
 
 
 class AccountRating(NamedTuple):
-    """An account's facts of an hour, and its account-hour. ``is_due``: not rated, or stale."""
+    """An account's facts of an hour, and its account-hour.
+
+    Attributes:
+        uplink, used_before: of the account-hour; None: not kept.
+        is_due: not rated, or stale.
+        is_stale: `rate` takes it up; what is due without that is damaged.
+    """
 
     account_key: int
     account_uuid: str
     fact_quantity: Decimal
+    fact_uplink: Decimal
     fact_included: Decimal
     bad_splits: int
     facts_without_rate: int
     quantity: Decimal
+    uplink: Decimal | None
     included: Decimal
+    used_before: int | None
     is_due: bool
+    is_stale: bool
+
+
+class PeriodUse(NamedTuple):
+    """What an account has used in a billing period.
+
+    Attributes:
+        included: of its quota, in all of the period.
+        before: usage before the hour that was asked about.
+        waits: whether an hour before that one is still to be rated.
+    """
+
+    included: int
+    before: int
+    waits: bool
+
+
+class RateUse(NamedTuple):
+    """How many facts of a series in an hour were rated with a rate."""
+
+    series_id: int
+    rate_id: int
+    facts: int
 
 
 class AccountLedger(NamedTuple):
@@ -65,9 +95,45 @@ class SealedState(NamedTuple):
     quantity: int
 
 
+class MarkedFact(NamedTuple):
+    """A fact with what says whether, and as what, it was sealed; quantity is uplink + downlink."""
+
+    series_id: int
+    minute: int
+    quantity: int
+    revision: int
+    sealing: int
+    names: tuple[str, str, str, str, str]
+
+
+class SealedTotals(NamedTuple):
+    """What the facts of an hour say was sealed, and what was.
+
+    Attributes:
+        fact_events, fact_quantity, fact_digest: of the sealed state of the facts, as they are now.
+        events, quantity, sealings: of the sealed batches; sealings: the newest one of theirs.
+        counted_sealings: as counted with the hour.
+        digest: of the facts, as it was kept at the last sealing; None: it was not.
+    """
+
+    fact_events: int
+    fact_quantity: Decimal
+    fact_digest: bytes
+    events: int
+    quantity: Decimal
+    sealings: int
+    counted_sealings: int
+    digest: bytes | None
+
+
 @dataclass(frozen=True, slots=True)
 class SealedBatch:
-    """A sealed object without its payload."""
+    """A sealed object without its payload.
+
+    Attributes:
+        etag: what the store answered when it was sent; None: not known.
+        has_payload: whether the sealed payload is still kept.
+    """
 
     batch_id: int
     sealing: int
@@ -80,7 +146,12 @@ class SealedBatch:
     sha256: bytes
     event_ids_sha256: bytes
     is_delivered: bool
+    etag: str | None
     has_payload: bool
+
+    @property
+    def place(self) -> str:
+        return f"s3://{self.bucket}/{self.object_key}"
 
 
 class StoredInstant(NamedTuple):
@@ -88,6 +159,17 @@ class StoredInstant(NamedTuple):
 
     samples: int
     content_hash: bytes
+
+
+class ClosingSample(NamedTuple):
+    """First and last sample of a series in an hour."""
+
+    first_ns: int
+    first_uplink: int
+    first_downlink: int
+    last_ns: int
+    last_uplink: int
+    last_downlink: int
 
 
 class CollectedHour(NamedTuple):
@@ -107,16 +189,49 @@ def facts_and_ratings(connection: Connection, hour: Hour, meter: Meter) -> list[
     return [AccountRating(*row) for row in _rows(connection, "facts_and_ratings", _of(hour, meter))]
 
 
-def used_quota(
+def period_use(
     connection: Connection, hour: Hour, meter: Meter, period_start: Hour, period_end: Hour
-) -> dict[str, int]:
-    """Included quantity used in the period, of every account that the hour knows."""
+) -> dict[str, PeriodUse]:
+    """Of every account that the hour knows, its use of the billing period (R3, R4)."""
     parameters = _of(hour, meter) | {
         "period_start": period_start.index,
         "period_end": period_end.index,
     }
-    rows = _rows(connection, "used_quota", parameters)
-    return {str(account): int(used) for account, used in rows}
+    rows = _rows(connection, "period_use", parameters)
+    return {
+        str(account): PeriodUse(int(included), int(before), waits)
+        for account, included, before, waits in rows
+    }
+
+
+def facts_by_rate(connection: Connection, hour: Hour, meter: Meter) -> list[RateUse]:
+    """The rates of an hour's facts whose account-hours are rated and not stale."""
+    return [RateUse(*row) for row in _rows(connection, "facts_by_rate", _of(hour, meter))]
+
+
+def rates_by_minute(
+    connection: Connection, hour: Hour, series_ids: Sequence[int]
+) -> list[tuple[int, int, int]]:
+    """Series, minute and rate of the rated facts of some series."""
+    parameters = _minutes(hour) | {"series_ids": array_literal(series_ids)}
+    return list(_rows(connection, "rates_by_minute", parameters))
+
+
+def rates(connection: Connection, rate_ids: Sequence[int]) -> dict[int, Rate]:
+    """What rates consist of, by their id."""
+    rows = _rows(connection, "rates", {"rate_ids": array_literal(rate_ids)})
+    return {int(rate_id): Rate(*parts) for rate_id, *parts in rows}
+
+
+def restore_account_hours(
+    connection: Connection, hour: Hour, meter: Meter, account_keys: Sequence[int]
+) -> None:
+    """Makes account-hours what their facts sum up to, and stale."""
+    _rows(
+        connection,
+        "restore_account_hours",
+        _of(hour, meter) | {"account_keys": array_literal(sorted(account_keys))},
+    )
 
 
 def ratings_and_ledger(connection: Connection, hour: Hour, meter: Meter) -> list[AccountLedger]:
@@ -133,19 +248,78 @@ def sealed_states(connection: Connection, hour: Hour, meter: Meter) -> Iterator[
             yield SealedState(*row)
 
 
+def sealed_totals(connection: Connection, hour: Hour, meter: Meter) -> SealedTotals:
+    """Both sides of what was sealed of an hour, without a look into any body."""
+    row = one_row(connection, sql("reconciliation/sealed_state"), _of(hour, meter))
+    return SealedTotals(*row)
+
+
+def marked_facts(connection: Connection, hour: Hour, meter: Meter) -> list[MarkedFact]:
+    """Every fact of an hour, sealed or not."""
+    rows = _rows(connection, "marked_facts", _of(hour, meter))
+    return [MarkedFact(row[0], row[1], row[2], row[3], row[4], row[5:]) for row in rows]
+
+
+def restore_marks(
+    connection: Connection,
+    hour: Hour,
+    meter: Meter,
+    sealings: int,
+    changed: Sequence[MarkedFact],
+    as_sealed: Sequence[MarkedFact],
+) -> None:
+    """Writes marks of facts, and how often their hour was sealed.
+
+    Args:
+        sealings: how often the hour was sealed.
+        changed: facts whose marks are to be written.
+        as_sealed: facts that are as they were sealed last; no other sealed state of theirs is kept.
+    """
+    _rows(
+        connection,
+        "restore_marks",
+        _minutes(hour)
+        | {
+            "series_ids": array_literal(fact.series_id for fact in changed),
+            "minutes": array_literal(fact.minute for fact in changed),
+            "revisions": array_literal(fact.revision for fact in changed),
+            "sealings": array_literal(fact.sealing for fact in changed),
+        },
+    )
+    _rows(
+        connection,
+        "drop_sealed_facts",
+        {
+            "series_ids": array_literal(fact.series_id for fact in as_sealed),
+            "minutes": array_literal(fact.minute for fact in as_sealed),
+        },
+    )
+    _rows(connection, "restore_sealings", _of(hour, meter) | {"sealings": sealings})
+
+
 def sealed_batches(connection: Connection, hour: Hour, meter: Meter) -> list[SealedBatch]:
-    return [SealedBatch(*row) for row in _rows(connection, "sealed_batches", _of(hour, meter))]
+    """Every sealed object of an hour, in sealing order."""
+    parameters = _of(hour, meter) | {"batch_id": None}
+    return [SealedBatch(*row) for row in _rows(connection, "sealed_batches", parameters)]
 
 
-def sealed_batch(connection: Connection, batch_id: int) -> SealedBatch:
-    row = one_row(connection, sql("reconciliation/sealed_batch"), {"batch_id": batch_id})
-    return SealedBatch(*row)
+def damaged_payloads(
+    connection: Connection, hour: Hour, meter: Meter
+) -> dict[int, tuple[str | None, str]]:
+    """Batches whose sealed payload is not what was stored: its SHA-256 then and now, in hex."""
+    rows = _rows(connection, "damaged_payloads", _of(hour, meter))
+    return {int(batch_id): (stored, found) for batch_id, stored, found in rows}
 
 
-def sealings(connection: Connection, hour: Hour, meter: Meter) -> int:
-    """How often the hour was sealed."""
-    rows = list(_rows(connection, "sealings", _of(hour, meter)))
-    return int(rows[0][0]) if rows else 0
+def restore_payload(connection: Connection, batch_id: int, payload: bytes) -> None:
+    """Stores the packed payload of a sealed object again."""
+    _rows(connection, "restore_payload", {"batch_id": batch_id, "payload": payload})
+
+
+def sealed_elsewhere(connection: Connection, bucket: str, keys: Sequence[str]) -> set[str]:
+    """Those of the keys that any hour's sealed objects have."""
+    rows = _rows(connection, "sealed_elsewhere", {"bucket": bucket, "keys": list(keys)})
+    return {str(key) for (key,) in rows}
 
 
 def collected_hour(connection: Connection, source_id: str, hour: Hour) -> CollectedHour | None:
@@ -170,50 +344,18 @@ def collected_instants(
     }
 
 
+def closings(
+    connection: Connection, source_id: str, hour: Hour
+) -> dict[tuple[str, ...], ClosingSample]:
+    """By environment, node, account and inbound tag."""
+    parameters = {"source_id": source_id, "hour": hour.index}
+    rows = _rows(connection, "closings", parameters)
+    return {tuple(row[:4]): ClosingSample(*row[4:]) for row in rows}
+
+
 def first_hour(connection: Connection, source_id: str) -> Hour | None:
     rows = list(_rows(connection, "first_hour", {"source_id": source_id}))
     return Hour(rows[0][0]) if rows else None
-
-
-def save(
-    connection: Connection,
-    hour: Hour,
-    result: CheckResult,
-    measure: Measure | None,
-    run_id: int,
-) -> None:
-    """Keeps the latest result; a difference opens a finding, a clean result closes it.
-
-    Args:
-        measure: the first one that differs, for the finding's numbers.
-    """
-    with connection.transaction():
-        _rows(
-            connection,
-            "save_result",
-            {
-                "hour": hour.index,
-                "check_name": result.check,
-                "expected": result.expected,
-                "actual": result.actual,
-                "difference": result.difference,
-                "status": result.status,
-                "repaired": result.repaired,
-                "details": Jsonb(result.details),
-                "run_id": run_id,
-            },
-        )
-        scope = {"hour": hour.index, "check_name": result.check, "run_id": run_id}
-        if result.status == "different":
-            numbers = {
-                "expected": None if measure is None else measure.expected,
-                "actual": None if measure is None else measure.actual,
-            }
-            message = f"{result.check} {result.hour}: {result.difference}"
-            _rows(connection, "open_finding", {**scope, **numbers, "message": message})
-        elif result.status != "skipped":
-            resolution = result.repaired or "clean when checked again"
-            _rows(connection, "close_finding", {**scope, "resolution": resolution})
 
 
 def _rows(connection: Connection, name: str, parameters: dict[str, Any]) -> Any:

@@ -107,8 +107,9 @@ def test_the_expected_owner_goes_with_every_request(
     body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     s3.put_object(Bucket=bucket, Key=key, Body=body)  # without a checksum: it has to be read
     assert store.head(bucket, key) is not None
+    assert store.get(bucket, key) == body
     assert store.replace(bucket, key, body, "application/x-ndjson")
-    assert list(store.list_keys(bucket, "billing/"))
+    assert list(store.list_objects(bucket, "billing/"))
     assert {request.method for request in proxy.requests} == {"HEAD", "PUT", "GET"}
     assert {request.header(OWNER_HEADER) for request in proxy.requests} == {OWNER}
 

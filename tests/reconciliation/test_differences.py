@@ -1,5 +1,6 @@
 """The words and numbers of a difference: measure, both sides, direction."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -8,12 +9,20 @@ from billing_etl.reconciliation import (
     Difference,
     Examination,
     Measure,
+    Remedy,
+    Trial,
     Value,
     compare,
     concluded,
     together,
     total,
+    tried,
 )
+
+MISSING = Difference("A", "objects", 1, 0)
+REMEDY = Remedy("A", "send A again", (MISSING,))
+CURED = Trial(REMEDY, "A sent again", is_cured=True)
+NOT_CURED = Trial(REMEDY, "A cannot be sent", is_cured=False)
 
 
 @pytest.mark.parametrize(
@@ -84,30 +93,31 @@ def test_details_are_bounded_and_say_how_many_were_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("examination", "repairs", "status"),
+    ("examination", "trials", "status"),
     [
         pytest.param(Examination(), [], "clean", id="clean"),
-        pytest.param(Examination(), ["sent again"], "repaired", id="repaired"),
+        pytest.param(Examination(), [CURED], "repaired", id="repaired"),
+        pytest.param(Examination(), [NOT_CURED], "clean", id="gone by itself"),
         pytest.param(
-            Examination(differences=(Difference("A", "bytes", 1, 2),)), ["sent again"],
+            Examination(differences=(Difference("A", "bytes", 1, 2),)), [NOT_CURED],
             "different", id="a repair that did not help",
         ),
         pytest.param(Examination(skipped=True), [], "skipped", id="skipped"),
     ],
 )  # fmt: skip
-def test_status(examination: Examination, repairs: list[str], status: str) -> None:
-    assert concluded("2026-04-08T12", "check", examination, repairs).status == status
+def test_status(examination: Examination, trials: list[Trial], status: str) -> None:
+    assert concluded("2026-04-08T12", "check", examination, trials).status == status
 
 
 def test_parts_of_an_hour_add_up() -> None:
     parts = [
         Examination((Measure("bytes", 1, 2),), (Difference("A", "bytes", 1, 2),), skipped=True),
-        Examination((Measure("bytes", 10, 10),), notes=("b",), to_repair=("B",)),
+        Examination((Measure("bytes", 10, 10),), notes=("b",), remedies=(REMEDY,)),
     ]
     whole = together(parts)
     assert whole.expected == "bytes 11"
     assert whole.actual == "bytes 12"
-    assert (len(whole.differences), whole.notes, whole.to_repair) == (1, ("b",), ("B",))
+    assert (len(whole.differences), whole.notes, whole.remedies) == (1, ("b",), (REMEDY,))
     assert not whole.skipped
 
 
@@ -152,8 +162,9 @@ def test_as_many_details_as_are_kept_leave_nothing_out() -> None:
     assert [line.split(":")[0] for line in examination.details] == [str(n) for n in range(50)]
 
 
-def test_a_result_holds_what_its_examination_said() -> None:
-    result = concluded("2026-04-08T12", "facts_events", TWO_MEASURES, ["sent A", "sent B"])
+def test_a_result_holds_what_its_examination_said_and_what_was_tried() -> None:
+    examination = replace(TWO_MEASURES, remedies=(Remedy("A", "send A again", DIFFERENCES[:1]),))
+    result = concluded("2026-04-08T12", "facts_events", examination, [CURED, NOT_CURED])
 
     assert result.as_dict() == {
         "hour": "2026-04-08T12",
@@ -162,6 +173,73 @@ def test_a_result_holds_what_its_examination_said() -> None:
         "expected": TWO_MEASURES.expected,
         "actual": TWO_MEASURES.actual,
         "difference": TWO_MEASURES.difference,
-        "repaired": "sent A; sent B",
-        "details": TWO_MEASURES.details,
+        "repaired": "A sent again",
+        "details": [*TWO_MEASURES.details, "repair failed: A cannot be sent"],
+        "repairable": ["would send A again"],
+        "differences": [
+            {
+                "subject": "A",
+                "measure": "bytes",
+                "expected": "1",
+                "actual": "4",
+                "difference": "+3, more than expected",
+            },
+            {
+                "subject": "B",
+                "measure": "bytes",
+                "expected": "9",
+                "actual": "8",
+                "difference": "-1, less than expected",
+            },
+        ],
     }
+
+
+@pytest.mark.parametrize(
+    ("after", "is_cured"),
+    [
+        pytest.param(Examination(), True, id="gone"),
+        pytest.param(Examination(differences=(MISSING,)), False, id="still there"),
+        pytest.param(
+            Examination(differences=(Difference("A", "objects", 2, 0),)),
+            False,
+            id="there otherwise",
+        ),
+        pytest.param(
+            Examination(differences=(Difference("B", "objects", 1, 0),)), True, id="something else"
+        ),
+        pytest.param(Examination(proves=frozenset("A")), True, id="seen to be gone"),
+        pytest.param(Examination(proves=frozenset("B")), False, id="not looked at again"),
+        pytest.param(Examination(skipped=True), False, id="skipped"),
+    ],
+)
+def test_a_repair_is_one_when_what_was_wrong_was_seen_to_be_gone(
+    after: Examination, is_cured: bool
+) -> None:
+    assert tried(REMEDY, "A sent again", after) == Trial(REMEDY, "A sent again", is_cured)
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "difference"),
+    [
+        pytest.param("aa", "bb", "other", id="texts"),
+        pytest.param("aa", None, "missing", id="missing"),
+        pytest.param(None, "bb", "not expected", id="surplus"),
+        pytest.param(Decimal("0.5"), 1, "+0.5, more than expected", id="numbers"),
+    ],
+)
+def test_a_difference_has_a_direction_or_a_kind(
+    expected: Value, actual: Value, difference: str
+) -> None:
+    assert Difference("A", "x", expected, actual).difference == difference
+
+
+def test_parts_prove_together_what_each_of_them_saw() -> None:
+    one, other = Examination(proves=frozenset("A")), Examination(proves=frozenset("B"))
+    assert together([one, other]).proves == frozenset("AB")
+    assert together([Examination(), Examination()]).proves is None
+
+
+def test_a_remedy_names_the_first_of_what_is_wrong() -> None:
+    assert Remedy("A", "x", DIFFERENCES).wrong == f"{DIFFERENCES[0]} (and 1 more)"
+    assert REMEDY.wrong == str(MISSING)

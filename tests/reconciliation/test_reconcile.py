@@ -112,11 +112,12 @@ def all_clean(**others: str) -> dict[str, str]:
 
 
 def open_findings(rows: Rows) -> list[str]:
+    """The checks that have one."""
     return [
-        subject
-        for (subject,) in rows.all(
-            "select subject from billing_core.findings"
-            " where kind = 'reconciliation' and closed_at is null order by subject"
+        check
+        for (check,) in rows.all(
+            "select distinct check_name from billing_core.findings"
+            " where kind = 'reconciliation' and closed_at is null order by 1"
         )
     ]
 
@@ -232,7 +233,9 @@ def test_an_exporter_that_cannot_be_reached_is_a_difference_until_it_can(
     wrong = Engine(replace(line.settings, sources=(replace(source, token="wrong"),)))
     check = reconcile(wrong)["exporter_collected"]
     assert check.status == "different"
-    assert check.details[0].startswith("jp-1: answer expected one, got source jp-1, window")
+    assert check.details[0].startswith(
+        "exporter of jp-1: answer expected one, got source jp-1, window"
+    )
     assert open_findings(rows) == ["exporter_collected"]
     assert statuses(line) == all_clean()
     assert open_findings(rows) == []
@@ -266,9 +269,9 @@ def test_a_fact_that_its_counters_do_not_explain_stays_different(line: Engine, r
         f"{ACCOUNT} tcp: uplink bytes expected 50, got 55 (+5, more than expected)"
     )
     assert check.repaired == ""
-    number = rows.all("select expected, actual from billing_core.findings"
-                      " where subject = 'counters_facts'")  # fmt: skip
-    assert number == [(50, 55)]
+    number = rows.all("select expected, actual, difference from billing.findings"
+                      " where check_name = 'counters_facts'")  # fmt: skip
+    assert number == [(50, 55, "+5, more than expected")]
 
 
 def test_a_lost_fact_is_found(line: Engine, rows: Rows) -> None:
@@ -282,7 +285,7 @@ def test_a_lost_fact_is_found(line: Engine, rows: Rows) -> None:
 
 def test_a_fact_without_counters_is_found(line: Engine, rows: Rows) -> None:
     spoil(rows, "delete from billing_core.closings where not provisional")
-    assert reconcile(line)["counters_facts"].difference.startswith(
+    assert reconcile(line, repair=False)["counters_facts"].difference.startswith(
         "uplink bytes +50, more than expected"
     )
 
@@ -327,11 +330,11 @@ def test_a_stale_rating_is_rated_again(line: Engine, rows: Rows) -> None:
         ),
     ],
 )  # fmt: skip
-def test_a_spoilt_rating_stays_different(
+def test_a_spoilt_rating_is_found(
     line: Engine, rows: Rows, statement: str, difference: str
 ) -> None:
     spoil(rows, statement)
-    check = reconcile(line)["facts_ratings"]
+    check = reconcile(line, repair=False)["facts_ratings"]
     assert check.status == "different"
     assert any(difference in detail for detail in check.details)
 
@@ -372,12 +375,16 @@ def test_a_fact_that_changed_without_a_new_revision_is_found(line: Engine, rows:
     spoil(rows, "update billing_core.facts set uplink_quantity = uplink_quantity + 5"
           f" where minute = {HOUR.first_minute + 9}")  # fmt: skip
     check = reconcile(line)["facts_events"]
-    assert f"{ACCOUNT}: net usage expected 175, got 170 (-5, less than expected)" in check.details
+    assert (
+        f"jp-1 prod node-1 {ACCOUNT} tcp 2026-04-08T12:09Z: net usage expected 15, got 10 "
+        "(-5, less than expected)"
+    ) in check.details
 
 
 def test_a_revision_that_was_never_sealed_is_found(line: Engine, rows: Rows) -> None:
     spoil(rows, f"update billing_core.facts set revision = 2 where minute = {HOUR.first_minute}")
-    assert reconcile(line)["facts_events"].difference.startswith("events -1, less than expected")
+    check = reconcile(line, repair=False)["facts_events"]
+    assert check.difference.startswith("events -1, less than expected")
 
 
 # --- sealed and stored -----------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from billing_etl.delivery import ObjectStore
@@ -14,6 +14,13 @@ from billing_etl.store.database import Connection
 from billing_etl.store.deliveries import Meter
 
 
+@dataclass(slots=True)
+class Repairs:
+    """How many repairs a run has made or tried: what was looked at before one may have changed."""
+
+    made: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Inspection:
     """One run of reconciliation.
@@ -23,6 +30,8 @@ class Inspection:
         objects: None while S3 is off.
         pool: for requests that may go side by side.
         now: the wall clock.
+        deep: whether the bodies of sealed and stored objects are read.
+        repairs: of all of the run.
     """
 
     engine: Engine
@@ -32,6 +41,8 @@ class Inspection:
     meters: tuple[Meter, ...]
     now: datetime
     run_id: int
+    deep: bool = False
+    repairs: Repairs = field(default_factory=Repairs)
 
     @property
     def settings(self) -> Settings:
@@ -44,9 +55,10 @@ class Check:
 
     Attributes:
         name: stable; results and findings are kept under it.
-        examine: looks and changes nothing. A BillingError of its own is a difference.
-        repair: repairs one subject that an examination named and says so in one line; None: the
-            check has no safe repair.
+        examine: looks and changes nothing; several hours may be looked at side by side. A
+            BillingError of its own is a difference.
+        repair: does what a remedy of an examination names as its subject, and says in one line
+            what it did; None: the check has no safe repair.
     """
 
     name: str

@@ -6,6 +6,7 @@ with facts as (
     select
         series.account_key,
         sum(fact.uplink_quantity + fact.downlink_quantity) as quantity,
+        sum(fact.uplink_quantity) as uplink_quantity,
         sum(fact.included_quantity) as included_quantity,
         count(*) filter (
             where fact.included_quantity < 0
@@ -19,7 +20,14 @@ with facts as (
     group by series.account_key
 ),
 account_hours as (
-    select account_key, quantity, included_quantity, (stale or not rated) and (rated or quantity > 0) as is_due
+    select
+        account_key,
+        quantity,
+        case when region_id <> 0 then uplink_quantity end as uplink_quantity,
+        included_quantity,
+        used_before,
+        (stale or not rated) and (rated or quantity > 0) as is_due,
+        stale
     from billing_core.account_hours
     where hour = %(hour)s and meter_id = %(meter_id)s
 )
@@ -27,12 +35,16 @@ select
     account_key,
     account.account_uuid::text,
     coalesce(facts.quantity, 0)::numeric,
+    coalesce(facts.uplink_quantity, 0)::numeric,
     coalesce(facts.included_quantity, 0)::numeric,
     coalesce(facts.bad_splits, 0),
     coalesce(facts.without_rate, 0),
     coalesce(account_hours.quantity, 0)::numeric,
+    account_hours.uplink_quantity::numeric,
     coalesce(account_hours.included_quantity, 0)::numeric,
-    coalesce(account_hours.is_due, true)
+    account_hours.used_before,
+    coalesce(account_hours.is_due, true),
+    coalesce(account_hours.stale, false)
 from facts
 full join account_hours using (account_key)
 join billing_core.accounts as account using (account_key)

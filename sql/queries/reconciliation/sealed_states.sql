@@ -1,4 +1,4 @@
--- Purpose:    the state in which every fact of an hour was last sealed.
+-- Purpose:    the state in which every fact of an hour was last sealed; the same rows as the function sealed_state.
 -- Grain:      one row per sealed fact, vanished ones too (their quantities are zero).
 -- Parameters: hour int, meter_id int, first_minute int, end_minute int (exclusive)
 with state as (

@@ -1,0 +1,63 @@
+"""The bodies of sealed objects: as they were sealed, and as the object store holds them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from billing_etl.batches import decompress
+from billing_etl.errors import BillingError
+from billing_etl.events import BillingEvent, ReadEvent
+from billing_etl.pipeline.checks.inspection import Inspection
+from billing_etl.store import deliveries
+from billing_etl.store.reconciliations import SealedBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Bodies:
+    """Where a run of reconciliation takes bodies from."""
+
+    inspection: Inspection
+
+    def sealed(self, batch: SealedBatch) -> bytes | None:
+        """The sealed payload; None when it is kept no more.
+
+        Raises:
+            ValueError: it is damaged so that it cannot be unpacked.
+        """
+        if not batch.has_payload:
+            return None
+        stored = deliveries.compressed_payload(self.inspection.connection, batch.batch_id)
+        try:
+            return decompress(stored)
+        except (OSError, EOFError) as error:
+            raise ValueError(f"no gzip ({error})") from None
+
+    def stored(self, batch: SealedBatch) -> bytes | None:
+        """What the object store holds; None when there is nothing.
+
+        Raises:
+            BillingError: the store did not answer, or refused.
+        """
+        assert self.inspection.objects is not None
+        return self.inspection.objects.get(batch.bucket, batch.object_key)
+
+    def known(self, batch: SealedBatch) -> bytes | None:
+        """The sealed payload, or what is stored when that is kept no more; None: neither."""
+        try:
+            body = self.sealed(batch)
+        except ValueError:
+            body = None
+        if body is None and self.inspection.objects is not None:
+            try:
+                body = self.stored(batch)
+            except BillingError:
+                return None
+        return body
+
+    def events(self, batch: SealedBatch, body: bytes) -> Iterator[ReadEvent]:
+        """The events of a body.
+
+        Raises:
+            MismatchError: a line is no event.
+        """
+        envelope = BillingEvent(self.inspection.settings.product)
+        return (envelope.read(line) for line in body.splitlines())
