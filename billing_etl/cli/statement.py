@@ -99,14 +99,14 @@ def _show(document: Row, output: Output) -> None:
         output, "Amount by price version",
         ("price version", "included bytes", "rated bytes", "amount"),
         (
-            (p["price_version"], p["included_bytes"], p["rated_bytes"], p["amount"])
+            (p["price_version"], p["included_bytes"], p["rated_bytes"], _grouped(p["amount"]))
             for p in document["prices"]
         ),
     )  # fmt: skip
     _table(
         output, "Ledger", ("entry type", "posted", "entries", "rated bytes", "amount"),
         (
-            (e["entry_type"], e["posted"], e["entries"], e["rated_bytes"], e["amount"])
+            (e["entry_type"], e["posted"], e["entries"], e["rated_bytes"], _grouped(e["amount"]))
             for e in document["ledger"]
         ),
     )  # fmt: skip

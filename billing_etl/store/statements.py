@@ -17,8 +17,8 @@ from billing_etl.store.sources import TRAFFIC_METER_ID
 
 Row = dict[str, Any]
 
-# Sorting an hour's facts in memory; without it they go through a file.
-_SORT_MEMORY: Final = "set local work_mem = '64MB'"
+# An hour's facts are sorted in memory, else through a file; names are hashed as UTF-8 anywhere.
+_SETTINGS: Final = b"set local work_mem = '64MB'; set local client_encoding = 'UTF8'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Signed:
 def begin_snapshot(connection: Connection) -> datetime:
     """All that follows in the transaction sees one moment of the database; gives that moment."""
     connection.execute("set transaction isolation level repeatable read")
-    connection.execute(_SORT_MEMORY.encode())
+    connection.execute(_SETTINGS)
     (moment,) = one_row(connection, "select now()", {})
     assert isinstance(moment, datetime)
     return moment

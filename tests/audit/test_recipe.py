@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from pipeline.harness import DAY, sample, snapshot
+from pipeline.harness import DAY, command, sample, snapshot
 
 from audit.settled import Settled
 
@@ -31,17 +31,20 @@ def test_the_recipe_gives_the_digest(settled: Settled, tmp_path: Path, time_zone
     settled.line.collect("2026-04-08T12", source_id="us-1")
     document = settled.document()
     assert "quarantine" in {each["what"] for each in document["notable"]}
+    latin = settled.line.environment(PGCLIENTENCODING="LATIN1")
+    answer = command(latin, "statement", "--day", DAY, "--json")
+    assert answer.document["root"] == document["root"]
     assert PSQL is not None
     script = tmp_path / "recipe.sh"
-    script.write_text(recipe().replace("2026-04-08", DAY))
+    script.write_text(recipe())
+    (tmp_path / "sql").symlink_to(ROOT / "sql")
 
     done = subprocess.run(
         ["bash", "-euo", "pipefail", script],
-        cwd=ROOT,
+        cwd=tmp_path,
         env={
             "PATH": f"{Path(PSQL).parent}:{os.environ['PATH']}",
             "DATABASE_URL": settled.line.database_url,
-            "TMPDIR": str(tmp_path),
             "PGTZ": time_zone,
             "LC_ALL": "C.UTF-8",
         },
