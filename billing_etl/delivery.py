@@ -26,6 +26,7 @@ from billing_etl.settings import Settings
 
 EVENTS_CONTENT_TYPE: Final = "application/x-ndjson"
 MANIFEST_CONTENT_TYPE: Final = "application/json"
+PARQUET_CONTENT_TYPE: Final = "application/vnd.apache.parquet"
 
 _RETRYABLE_STATUS: Final = frozenset({408, 409, 429, 500, 502, 503, 504})
 _RETRYABLE_CODES: Final = frozenset(

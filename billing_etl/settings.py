@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal, TypeAlias, get_type_hints
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
@@ -20,6 +20,7 @@ import msgspec
 from billing_etl.errors import UsageError
 
 FirstSight: TypeAlias = Literal["auto", "charge", "baseline"]
+EnvelopeName: TypeAlias = Literal["billing_event", "cloudevents", "usage_event"]
 ConnectionToken: TypeAlias = Callable[[str], str | None]
 
 SETTINGS: Final[dict[str, str]] = {
@@ -45,8 +46,10 @@ SETTINGS: Final[dict[str, str]] = {
     "BILLING_S3_SSE_KMS_KEY_ID": "key of aws:kms, when it is not the bucket's own",
     "BILLING_S3_TAGS": "tags of every object, `name=value,name=value`",
     "BILLING_S3_CONCURRENCY": "requests to S3 at the same time",
+    "BILLING_S3_FORMATS": "forms of the events: jsonl, or jsonl and parquet",
     "BILLING_S3_MAX_EVENTS": "most events per object",
     "BILLING_S3_MAX_BYTES": "most bytes per object",
+    "BILLING_ENVELOPE": "envelope of the lines: billing_event, cloudevents or usage_event",
     "BILLING_EVENT_TYPES": "comma-separated event types to export; not set: all, empty: none",
     "BILLING_PRODUCT": "`product` of every event",
     "BILLING_SEAL_GRACE": "how long after its end an hour waits for open sources",
@@ -174,8 +177,10 @@ class Settings:
     s3_sse_kms_key_id: str | None = None
     s3_tags: tuple[tuple[str, str], ...] = ()
     s3_concurrency: int = 8
+    s3_formats: frozenset[str] = frozenset({"jsonl"})
     s3_max_events: int = 50
     s3_max_bytes: int = 2_097_152
+    envelope: EnvelopeName = "billing_event"
     event_types: frozenset[str] | None = None
     product: str = "network"
     seal_grace: timedelta = timedelta(hours=1)
@@ -227,12 +232,14 @@ class Settings:
             s3_sse_kms_key_id=env.get("BILLING_S3_SSE_KMS_KEY_ID") or None,
             s3_tags=_tags(env),
             s3_concurrency=_whole_number(env, "BILLING_S3_CONCURRENCY", 8, minimum=1, maximum=256),
+            s3_formats=_formats(env),
             s3_max_events=_whole_number(
                 env, "BILLING_S3_MAX_EVENTS", 50, minimum=1, maximum=1_000_000
             ),
             s3_max_bytes=_whole_number(
                 env, "BILLING_S3_MAX_BYTES", 2_097_152, minimum=1, maximum=5 * 1024**3
             ),
+            envelope=_envelope(env),
             event_types=_event_types(env),
             product=env.get("BILLING_PRODUCT") or "network",
             seal_grace=_duration(env, "BILLING_SEAL_GRACE", timedelta(hours=1)),
@@ -520,6 +527,23 @@ def _tags(env: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 def _utf16_length(text: str) -> int:
     """The characters that S3 counts."""
     return len(text.encode("utf-16-le")) // 2
+
+
+def _envelope(env: Mapping[str, str]) -> EnvelopeName:
+    text = env.get("BILLING_ENVELOPE") or "billing_event"
+    names: dict[str, EnvelopeName] = {name: name for name in get_args(EnvelopeName)}
+    if text not in names:
+        raise _wrong("BILLING_ENVELOPE", "one of " + ", ".join(names), repr(text))
+    return names[text]
+
+
+def _formats(env: Mapping[str, str]) -> frozenset[str]:
+    """JSON lines are never left out: they are what is sealed, counted and compared."""
+    text = env.get("BILLING_S3_FORMATS") or "jsonl"
+    formats = frozenset(part.strip() for part in text.split(","))
+    if "jsonl" not in formats or not formats <= {"jsonl", "parquet"}:
+        raise _wrong("BILLING_S3_FORMATS", "jsonl, or jsonl,parquet", repr(text))
+    return formats
 
 
 def _event_types(env: Mapping[str, str]) -> frozenset[str] | None:

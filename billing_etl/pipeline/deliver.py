@@ -14,6 +14,7 @@ from billing_etl.delivery import configured_bucket, object_store_from
 from billing_etl.errors import MismatchError
 from billing_etl.hours import Hour, HourRange
 from billing_etl.pipeline.engine import Engine
+from billing_etl.pipeline.forms import object_keys
 from billing_etl.pipeline.heartbeat import watch_delivery
 from billing_etl.pipeline.seal import Sealing, move, seal, what_waits
 from billing_etl.pipeline.send import Sending, send
@@ -70,6 +71,7 @@ def deliver_hours(
         now: the wall clock that BILLING_SEAL_GRACE is measured by.
 
     Raises:
+        UsageError: the path template is malformed.
         MismatchError: a key holds other content; the other hours were delivered all the same.
         BillingError: the bucket or role is wrong, or the store or database is away; what was
             sealed stays pending.
@@ -84,6 +86,8 @@ def deliver_hours(
 
 def _deliver_hours(engine: Engine, hours: HourRange, now: datetime) -> list[DeliverResult]:
     settings = engine.settings
+    if settings.s3_enabled:
+        object_keys(settings)  # a malformed template is named before anything is done
     results: list[DeliverResult] = []
     mismatches: list[MismatchError] = []
     with engine.run("export", hours) as run, engine.connect() as connection:

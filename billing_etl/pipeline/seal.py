@@ -5,24 +5,24 @@ Source of the rules: delivery contract, "Sealing", "When" and "Manifest".
 
 import hashlib
 import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from billing_etl.batches import (
-    DEFAULT_PATH_TEMPLATE,
     Batch,
-    Event,
+    Manifest,
     ManifestEntry,
-    ObjectKeys,
     compress,
-    cut,
     decompress,
     digest_of_ids,
     manifest,
-    moved,
 )
-from billing_etl.events import BillingEvent, Envelope, FactChange
+from billing_etl.events import FactChange
 from billing_etl.hours import Hour
+from billing_etl.pipeline.forms import Form, forms_of, object_keys
 from billing_etl.settings import Settings
 from billing_etl.store import deliveries
 from billing_etl.store.database import Connection
@@ -39,15 +39,6 @@ class Sealing:
     connection: Connection
     bucket: str
     run_id: int
-
-
-def object_keys(settings: Settings) -> ObjectKeys:
-    """Where objects lie, as configured.
-
-    Raises:
-        UsageError: the path template does not give every hour and batch a place of its own.
-    """
-    return ObjectKeys(settings.s3_prefix, settings.s3_path_template or DEFAULT_PATH_TEMPLATE)
 
 
 def what_waits(connection: Connection, settings: Settings, hour: Hour, now: datetime) -> str:
@@ -78,29 +69,27 @@ def seal(run: Sealing, hour: Hour, meter: Meter) -> bool:
     connection, settings = run.connection, run.settings
     state = deliveries.lock(connection, hour, meter)
     open_ids = _open_sources(connection, settings, hour)
-    envelope = BillingEvent(settings.product)
     changes = deliveries.changes(connection, hour, meter, state.sealings, settings.default_region)
-    events = (_event(envelope, change) for change in changes)
-    batches = cut(events, settings.s3_max_events, settings.s3_max_bytes)
     sealing = state.sealings + 1
-    keys = object_keys(settings)
-    ordinal = sealed_events = 0
-    for ordinal, batch in enumerate(batches, start=1):
-        sealed_events += batch.events
-        key = keys.batch(meter.event_type, hour, sealing, ordinal, batch)
-        _store(run, hour, meter, sealing, ordinal, "events", key, batch)
+    ordinals = Counter[BatchKind]()
+    sealed_events = 0
+    for form, batch in _cut(changes, forms_of(settings)):
+        ordinals[form.kind] += 1
+        ordinal = ordinals[form.kind]
+        key = form.keys.batch(meter.event_type, hour, sealing, ordinal, batch)
+        _store(run, _Place(hour, meter, sealing, ordinal, form.kind, form.envelope, key), batch)
+        sealed_events += batch.events if form.kind == "events" else 0
     source_closed = not set(state.open_sources) <= set(open_ids)
-    if ordinal == 0 and state.sealings > 0 and not source_closed:
+    if not ordinals and state.sealings > 0 and not source_closed:
         return False
-    entries = [
-        ManifestEntry(**entry) for entry in deliveries.sealed_batches(connection, hour, meter)
-    ]
-    document = manifest(meter.event_type, hour, sealing, entries, open_ids)
-    key = keys.manifest(meter.event_type, hour, sealing)
+    lines = _entries(connection, hour, meter, "events")
+    parquet = _entries(connection, hour, meter, "parquet")
+    document = manifest(meter.event_type, hour, sealing, lines, open_ids, parquet)
+    key = object_keys(settings).manifest(meter.event_type, hour, sealing)
     whole = Batch(document, 0, 0, hour.first_minute, digest_of_ids(()))
-    _store(run, hour, meter, sealing, 0, "manifest", key, whole)
+    _store(run, _Place(hour, meter, sealing, 0, "manifest", "manifest", key), whole)
     deliveries.close_sealing(connection, hour, meter, sealing, sealed_events, open_ids)
-    _log.info("%s %s: sealing %d, %d batches", hour, meter.event_type, sealing, ordinal)
+    _log.info("%s %s: sealing %d, %d batches", hour, meter.event_type, sealing, ordinals["events"])
     return True
 
 
@@ -115,7 +104,7 @@ def move(run: Sealing, hour: Hour, meter: Meter, gone: str) -> None:
         deliveries.lock(connection, hour, meter)
         keys = deliveries.move_batches(connection, hour, meter, gone, run.bucket)
         for batch_id, stored in deliveries.waiting_manifests(connection, hour, meter):
-            document = moved(decompress(stored), gone, keys, run.bucket)
+            document = Manifest.read(decompress(stored)).moved(gone, keys, run.bucket).written()
             deliveries.rewrite_manifest(
                 connection,
                 batch_id,
@@ -129,30 +118,48 @@ def move(run: Sealing, hour: Hour, meter: Meter, gone: str) -> None:
     )  # fmt: skip
 
 
-def _event(envelope: Envelope, change: FactChange) -> Event:
-    return Event(envelope.line(change), change.event_id(), change.usage, change.minute)
+def _cut(changes: Iterable[FactChange], forms: tuple[Form, ...]) -> Iterator[tuple[Form, Batch]]:
+    """The objects of every form as they are full: one pass, one object under way per form."""
+    for change in changes:
+        for form in forms:
+            if (full := form.add(change)) is not None:
+                yield form, full
+    for form in forms:
+        if (rest := form.finish()) is not None:
+            yield form, rest
 
 
-def _store(
-    run: Sealing,
-    hour: Hour,
-    meter: Meter,
-    sealing: int,
-    ordinal: int,
-    kind: BatchKind,
-    key: str,
-    batch: Batch,
-) -> None:
+def _entries(
+    connection: Connection, hour: Hour, meter: Meter, kind: BatchKind
+) -> list[ManifestEntry]:
+    entries = deliveries.sealed_batches(connection, hour, meter, kind)
+    return [ManifestEntry(**entry) for entry in entries]
+
+
+class _Place(NamedTuple):
+    """Which object of a sealing it is; ``ordinal`` counts per kind."""
+
+    hour: Hour
+    meter: Meter
+    sealing: int
+    ordinal: int
+    kind: BatchKind
+    envelope: str
+    key: str
+
+
+def _store(run: Sealing, place: _Place, batch: Batch) -> None:
     deliveries.insert_batch(
         run.connection,
         NewBatch(
-            hour=hour.index,
-            meter_id=meter.meter_id,
-            sealing=sealing,
-            ordinal=ordinal,
-            kind=kind,
+            hour=place.hour.index,
+            meter_id=place.meter.meter_id,
+            sealing=place.sealing,
+            ordinal=place.ordinal,
+            kind=place.kind,
+            envelope=place.envelope,
             bucket=run.bucket,
-            object_key=key,
+            object_key=place.key,
             events=batch.events,
             net_quantity=batch.usage,
             first_minute=batch.first_minute if batch.events else None,

@@ -15,7 +15,12 @@ from threading import Event
 from typing import Final, TypeAlias
 
 from billing_etl.batches import decompress
-from billing_etl.delivery import EVENTS_CONTENT_TYPE, MANIFEST_CONTENT_TYPE, ObjectStore
+from billing_etl.delivery import (
+    EVENTS_CONTENT_TYPE,
+    MANIFEST_CONTENT_TYPE,
+    PARQUET_CONTENT_TYPE,
+    ObjectStore,
+)
 from billing_etl.errors import BillingError, MismatchError
 from billing_etl.hours import Hour
 from billing_etl.store import deliveries
@@ -25,6 +30,7 @@ from billing_etl.store.deliveries import BatchKind, Meter, PendingBatch
 CONTENT_TYPES: Final[dict[BatchKind, str]] = {
     "events": EVENTS_CONTENT_TYPE,
     "manifest": MANIFEST_CONTENT_TYPE,
+    "parquet": PARQUET_CONTENT_TYPE,
 }
 # Of compressed payloads that are read together.
 _GROUP_OBJECTS: Final = 128

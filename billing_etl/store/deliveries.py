@@ -10,7 +10,7 @@ from billing_etl.events import FactChange
 from billing_etl.hours import Hour
 from billing_etl.store.database import Connection, one_row, sql, take_lock
 
-BatchKind: TypeAlias = Literal["events", "manifest"]
+BatchKind: TypeAlias = Literal["events", "manifest", "parquet"]
 
 # Rows a server-side cursor fetches at once: bounds memory whatever the hour holds.
 _ROWS_PER_FETCH: Final = 5_000
@@ -45,6 +45,7 @@ class NewBatch:
     sealing: int
     ordinal: int
     kind: BatchKind
+    envelope: str
     bucket: str
     object_key: str
     events: int
@@ -130,13 +131,15 @@ def insert_batch(connection: Connection, batch: NewBatch) -> None:
     connection.execute(sql("deliveries/insert_batch").encode(), parameters)
 
 
-def sealed_batches(connection: Connection, hour: Hour, meter: Meter) -> list[dict[str, Any]]:
-    """All batches of the hour so far, with the names that a manifest gives their values."""
+def sealed_batches(
+    connection: Connection, hour: Hour, meter: Meter, kind: BatchKind
+) -> list[dict[str, Any]]:
+    """Batches of a kind and hour so far, with the names that a manifest gives their values."""
     rows = connection.execute(
         sql("deliveries/manifest_entries").encode(),
-        {"hour": hour.index, "meter_id": meter.meter_id},
+        {"hour": hour.index, "meter_id": meter.meter_id, "kind": kind},
     )
-    names = ("bucket", "key", "sealing", "events", "usage", "bytes", "sha256")
+    names = ("bucket", "key", "sealing", "events", "usage", "bytes", "sha256", "envelope")
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 

@@ -138,6 +138,7 @@ class SealedBatch:
     batch_id: int
     sealing: int
     kind: BatchKind
+    envelope: str
     bucket: str
     object_key: str
     events: int

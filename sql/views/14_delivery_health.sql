@@ -72,7 +72,8 @@ waiting as (
         select meter_id, events as unsealed, 0 as undelivered, 0 as objects, 0 as failed, oldest_minute, waits_since
         from due
         union all
-        select meter_id, 0, sum(events), count(*), count(*) filter (where last_error is not null),
+        select meter_id, 0, coalesce(sum(events) filter (where kind = 'events'), 0), count(*),
+               count(*) filter (where last_error is not null),
                min(coalesce(first_minute, hour * 60)) filter (where events > 0), min(sealed_at)
         from billing_core.batches where delivered_at is null group by meter_id
     ) waits

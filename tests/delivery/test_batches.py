@@ -10,24 +10,33 @@ from billing_rows import HOUR
 from billing_etl.batches import (
     Batch,
     Event,
+    LineCutter,
+    Manifest,
     ManifestEntry,
     ObjectKeys,
     compress,
-    cut,
     decompress,
     digest_of_ids,
     manifest,
 )
-from billing_etl.errors import UsageError
+from billing_etl.errors import MismatchError, UsageError
+from billing_etl.events.envelope import HOURLY_PATH
+from billing_etl.events.usage_event import TENANT_PATH
 
 TEN_BYTES = b"123456789\n"
 
 
-def events(*lines: bytes) -> list[Event]:
+def events(*lines: bytes) -> list[tuple[Event, bytes]]:
     return [
-        Event(line, f"id-{number}", number, HOUR.first_minute + 59 - number)
+        (Event(f"id-{number}", number, HOUR.first_minute + 59 - number), line)
         for number, line in enumerate(lines, start=1)
     ]
+
+
+def cut(events: list[tuple[Event, bytes]], max_events: int, max_bytes: int) -> list[Batch]:
+    cutter = LineCutter(max_events, max_bytes)
+    batches = [cutter.add(event, line) for event, line in events]
+    return [batch for batch in (*batches, cutter.finish()) if batch is not None]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +54,7 @@ def events(*lines: bytes) -> list[Event]:
     ],
 )
 def test_cut(lines: list[bytes], max_events: int, max_bytes: int, sizes: list[int]) -> None:
-    batches = list(cut(events(*lines), max_events, max_bytes))
+    batches = cut(events(*lines), max_events, max_bytes)
     assert [len(batch.payload) for batch in batches] == sizes
     assert b"".join(batch.payload for batch in batches) == b"".join(lines)
 
@@ -68,9 +77,8 @@ LIMIT = 2**63 - 1
     ],
 )
 def test_no_sum_of_a_batch_leaves_64_bits(usages: list[int], batches: list[list[int]]) -> None:
-    cut_up = cut(
-        (Event(f"{usage}\n".encode(), "id", usage, HOUR.first_minute) for usage in usages), 50, 500
-    )
+    lines = [(Event("id", usage, HOUR.first_minute), f"{usage}\n".encode()) for usage in usages]
+    cut_up = cut(lines, 50, 500)
 
     found = [(batch.payload.decode().split(), batch.usage) for batch in cut_up]
     assert found == [(list(map(str, batch)), sum(batch)) for batch in batches]
@@ -84,12 +92,31 @@ def test_a_batch_knows_its_events() -> None:
     assert batch.sha256 == hashlib.sha256(TEN_BYTES * 2).digest()
 
 
+def test_events_of_two_tenants_share_no_batch() -> None:
+    tenants = ["a", "a", "b", "", "a"]
+    lines = [(Event("id", 1, HOUR.first_minute, tenant), TEN_BYTES) for tenant in tenants]
+    found = [(batch.tenant, batch.events) for batch in cut(lines, 50, 500)]
+    assert found == [("a", 2), ("b", 1), ("", 1), ("a", 1)]
+
+
+def test_a_cutter_that_is_finished_begins_anew() -> None:
+    cutter = LineCutter(50, 500)
+    assert cutter.finish() is None
+    cutter.add(Event("id-1", 5, HOUR.first_minute, "a"), TEN_BYTES)
+    assert cutter.finish() == Batch(
+        TEN_BYTES, 1, 5, HOUR.first_minute, digest_of_ids(["id-1"]), "a"
+    )
+    assert cutter.finish() is None
+    assert cutter.add(Event("id-2", -7, HOUR.first_minute + 1), b"x\n") is None
+    assert cutter.finish() == Batch(b"x\n", 1, -7, HOUR.first_minute + 1, digest_of_ids(["id-2"]))
+
+
 BATCH = Batch(TEN_BYTES, 1, 1, HOUR.first_minute + 7, digest_of_ids(["id-1"]))
 
 
 def test_keys_are_hourly_partitions_by_event_time() -> None:
     digest = hashlib.sha256(TEN_BYTES).hexdigest()[:12]
-    keys = ObjectKeys("/billing/")
+    keys = ObjectKeys("/billing/", HOURLY_PATH)
     assert keys.batch("traffic_bytes", HOUR, 2, 13, BATCH) == (
         f"billing/traffic_bytes/2026/04/08/12/002-00013-{digest}.jsonl"
     )
@@ -99,11 +126,14 @@ def test_keys_are_hourly_partitions_by_event_time() -> None:
 
 
 def test_keys_without_a_prefix_start_at_the_event_type() -> None:
-    assert ObjectKeys().directory("traffic_bytes", HOUR) == "traffic_bytes/2026/04/08/12/"
+    assert (
+        ObjectKeys("", HOURLY_PATH).directory("traffic_bytes", HOUR)
+        == "traffic_bytes/2026/04/08/12/"
+    )
 
 
 def test_the_original_contract_is_a_template() -> None:
-    keys = ObjectKeys(template="{event_type}/{year}/{month}/{day}/{hour}/{minute}/{uuid}.jsonl")
+    keys = ObjectKeys("", "{event_type}/{year}/{month}/{day}/{hour}/{minute}/{uuid}.jsonl")
     key = keys.batch("traffic_bytes", HOUR, 1, 1, BATCH)
     assert key.startswith("traffic_bytes/2026/04/08/12/07/")
     assert len(key.rsplit("/", 1)[1]) == len("00000000-0000-0000-0000-000000000000.jsonl")
@@ -126,7 +156,7 @@ def test_the_original_contract_is_a_template() -> None:
 )
 def test_a_template_that_would_mix_hours_or_batches_is_refused(template: str) -> None:
     with pytest.raises(UsageError) as caught:
-        ObjectKeys(template=template)
+        ObjectKeys("", template)
 
     assert str(caught.value) == (
         "BILLING_S3_PATH_TEMPLATE: expected a path such as "
@@ -137,16 +167,29 @@ def test_a_template_that_would_mix_hours_or_batches_is_refused(template: str) ->
 
 def test_a_template_may_use_every_field() -> None:
     directory = "{event_type}/{year}/{month}/{day}/{hour}"
-    keys = ObjectKeys(template=directory + "/{minute}/{hour}-{batch}-{uuid}.jsonl")
+    keys = ObjectKeys("", directory + "/{minute}/{hour}-{batch}-{uuid}.jsonl")
     assert keys.batch("traffic_bytes", HOUR, 1, 1, BATCH).startswith(
         "traffic_bytes/2026/04/08/12/07/12-001-00001-"
     )
     assert keys.directory("traffic_bytes", HOUR) == "traffic_bytes/2026/04/08/12/"
 
 
+def test_a_tenant_has_a_directory_below_that_of_the_hour() -> None:
+    keys = ObjectKeys("billing", TENANT_PATH)
+    batch = Batch(TEN_BYTES, 1, 1, HOUR.first_minute, digest_of_ids(["id-1"]), "3f2b")
+    hour = "billing/traffic_bytes/date=2026-04-08/hour=12/"
+    assert keys.directory("traffic_bytes", HOUR) == hour
+    assert keys.batch("traffic_bytes", HOUR, 1, 2, batch).startswith(
+        f"{hour}tenant_id=3f2b/001-00002-"
+    )
+    assert keys.manifest("traffic_bytes", HOUR, 1) == f"{hour}_manifest-1.json"
+    assert keys.is_by_tenant
+    assert not ObjectKeys("billing", HOURLY_PATH).is_by_tenant
+
+
 @pytest.mark.parametrize("prefix", ["X/usage/X", "/X/usage/X/", "//X/usage/X//"])
 def test_a_prefix_is_kept_but_for_slashes_around_it(prefix: str) -> None:
-    keys = ObjectKeys(prefix)
+    keys = ObjectKeys(prefix, HOURLY_PATH)
     assert keys.directory("traffic_bytes", HOUR) == "X/usage/X/traffic_bytes/2026/04/08/12/"
 
 
@@ -187,3 +230,33 @@ def test_manifest_names_all_batches_totals_and_open_sources() -> None:
     }  # fmt: skip
     assert document == manifest("traffic_bytes", HOUR, 2, entries, ["jp-1"])
     assert document == json.dumps(json.loads(document), indent=1).encode() + b"\n"
+
+
+def test_a_manifest_names_parquet_files_beside_the_batches_and_does_not_add_them() -> None:
+    lines = ManifestEntry("b", "k1", 1, events=2, usage=10, bytes=20, sha256="aa")
+    other = ManifestEntry("b", "k2", 2, 1, -3, 10, "bb", envelope="usage_event")
+    file = ManifestEntry("b", "k3", 2, 1, -3, 90, "cc", envelope="parquet")
+    written = manifest("traffic_bytes", HOUR, 2, [lines, other], [], [file])
+    document = json.loads(written)
+    assert document["totals"] == {"batches": 2, "events": 3, "usage": 7, "bytes": 30}
+    assert [entry.get("envelope") for entry in document["batches"]] == [None, "usage_event"]
+    assert document["parquet"] == {
+        "totals": {"batches": 1, "events": 1, "usage": -3, "bytes": 90},
+        "batches": [
+            {
+                "bucket": "b", "key": "k3", "sealing": 2, "events": 1, "usage": -3, "bytes": 90,
+                "sha256": "cc", "envelope": "parquet",
+            }
+        ],
+    }  # fmt: skip
+    read = Manifest.read(written)
+    assert (list(read.batches), list(read.parquet_batches)) == ([lines, other], [file])
+
+
+def test_a_manifest_without_parquet_is_read_back() -> None:
+    assert Manifest.read(manifest("traffic_bytes", HOUR, 2, [], ["jp-1"])).parquet_batches == ()
+
+
+def test_other_bytes_are_no_manifest() -> None:
+    with pytest.raises(MismatchError, match="manifest: expected one, got other bytes"):
+        Manifest.read(b"{}")

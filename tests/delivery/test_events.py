@@ -5,43 +5,18 @@ import uuid
 from dataclasses import replace
 
 import pytest
-from billing_rows import ACCOUNT, HOUR
+from billing_rows import ACCOUNT
+from fact_changes import CORRECTION, FIRST
 
 from billing_etl.errors import MismatchError
-from billing_etl.events import BillingEvent, FactChange, ReadEvent, event_id
+from billing_etl.events import BillingEvent, ReadEvent, event_id
 
-FIRST = FactChange(
-    source_id="jp-1",
-    env="prod",
-    node_id="node-1",
-    account_uuid=ACCOUNT,
-    inbound_tag="tcp",
-    event_type="traffic_bytes",
-    resource_type="account",
-    region="tokyo",
-    minute=HOUR.first_minute + 2,
-    uplink_change=30,
-    downlink_change=70,
-    uplink_total=30,
-    downlink_total=70,
-    revision=1,
-    corrects=None,
-)
-CORRECTION = replace(
-    FIRST,
-    uplink_change=-10,
-    downlink_change=5,
-    uplink_total=20,
-    downlink_total=75,
-    revision=2,
-    corrects=1,
-)
 ENVELOPE = BillingEvent("network")
 
 
 def test_first_sealing_of_a_fact_is_one_line_with_exactly_these_bytes() -> None:
     assert ENVELOPE.line(FIRST) == (
-        b'{"id":"' + FIRST.event_id().encode() + b'","timestamp":"2026-04-08T12:02:00Z",'
+        b'{"id":"' + FIRST.event_id.encode() + b'","timestamp":"2026-04-08T12:02:00Z",'
         b'"product":"network","event_type":"traffic_bytes","properties":{"usage":100,'
         b'"region":"tokyo","resource_type":"account",'
         b'"resource_id":"3f2b0a1c-0000-4000-8000-00000000000a","uplink_bytes":30,'
@@ -56,7 +31,7 @@ def test_correction_carries_the_signed_difference_the_total_and_what_it_corrects
     assert (properties["uplink_bytes"], properties["downlink_bytes"]) == (-10, 5)
     assert properties["usage_total"] == 95
     assert properties["revision"] == 2
-    assert properties["corrects"] == FIRST.event_id()
+    assert properties["corrects"] == FIRST.event_id
 
 
 def test_event_id_never_changes() -> None:
@@ -82,17 +57,17 @@ def test_event_id_never_changes() -> None:
     ids=lambda change: next(iter(change)),
 )
 def test_event_id_differs_in_every_part_of_a_fact(change: dict[str, object]) -> None:
-    assert replace(FIRST, **change).event_id() != FIRST.event_id()  # type: ignore[arg-type]
+    assert replace(FIRST, **change).event_id != FIRST.event_id  # type: ignore[arg-type]
 
 
 def test_event_id_is_not_fooled_by_parts_that_join_alike() -> None:
     left = replace(FIRST, env='prod","node', node_id="1")
     right = replace(FIRST, env="prod", node_id='node","1')
-    assert left.event_id() != right.event_id()
+    assert left.event_id != right.event_id
 
 
 def test_event_id_does_not_depend_on_the_quantity() -> None:
-    assert replace(FIRST, uplink_change=1).event_id() == FIRST.event_id()
+    assert replace(FIRST, uplink_change=1).event_id == FIRST.event_id
 
 
 def test_tags_of_any_script_survive_in_one_line() -> None:
@@ -108,7 +83,7 @@ def test_usage_keeps_every_bit_of_a_large_quantity() -> None:
 
 
 def test_a_line_is_read_back() -> None:
-    assert ENVELOPE.read(ENVELOPE.line(CORRECTION)) == ReadEvent(CORRECTION.event_id(), ACCOUNT, -5)
+    assert ENVELOPE.read(ENVELOPE.line(CORRECTION)) == ReadEvent(CORRECTION.event_id, ACCOUNT, -5)
 
 
 def test_a_line_that_is_no_event_is_a_mismatch() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from billing_etl.batches import decompress
 from billing_etl.errors import BillingError
-from billing_etl.events import BillingEvent, ReadEvent
+from billing_etl.events import ReadEvent, envelope_named
 from billing_etl.pipeline.checks.inspection import Inspection
 from billing_etl.store import deliveries
 from billing_etl.store.reconciliations import SealedBatch
@@ -54,10 +54,10 @@ class Bodies:
         return body
 
     def events(self, batch: SealedBatch, body: bytes) -> Iterator[ReadEvent]:
-        """The events of a body.
+        """The events of a body, as the envelope of the batch reads them.
 
         Raises:
             MismatchError: a line is no event.
         """
-        envelope = BillingEvent(self.inspection.settings.product)
+        envelope = envelope_named(batch.envelope, self.inspection.settings.product)
         return (envelope.read(line) for line in body.splitlines())

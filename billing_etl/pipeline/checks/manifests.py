@@ -2,17 +2,12 @@
 
 from collections.abc import Collection
 
-import msgspec
-
-from billing_etl.batches import ManifestEntry
+from billing_etl.batches import Manifest, ManifestEntry
+from billing_etl.errors import MismatchError
 from billing_etl.pipeline.checks.bodies import Bodies
 from billing_etl.pipeline.checks.inspection import Inspection
 from billing_etl.reconciliation import Difference
 from billing_etl.store.reconciliations import SealedBatch
-
-
-class _ReadManifest(msgspec.Struct, frozen=True):
-    batches: list[ManifestEntry]
 
 
 def manifest_differences(
@@ -20,7 +15,11 @@ def manifest_differences(
     batches: list[SealedBatch],
     damaged: Collection[int],
 ) -> tuple[list[Difference], list[str]]:
-    """The newest manifest of an hour names every batch as it is; and what was not compared."""
+    """The newest manifest names every batch as it is; and what was not compared.
+
+    Args:
+        batches: of one hour and event type.
+    """
     manifests = [batch for batch in batches if batch.kind == "manifest"]
     if not manifests:
         return [], []
@@ -33,23 +32,28 @@ def manifest_differences(
         return [], [f"manifest {newest.place} was not compared: it is read by a deep run only"]
     subject = f"manifest {newest.place}"
     try:
-        document = msgspec.json.decode(body, type=_ReadManifest)
-    except msgspec.MsgspecError as error:
+        document = Manifest.read(body)
+    except MismatchError as error:
         return [Difference(subject, "content", "a manifest", f"none ({error})")], []
-    sealed = {
-        ManifestEntry(
-            bucket=batch.bucket,
-            key=batch.object_key,
-            sealing=batch.sealing,
-            events=batch.events,
-            usage=batch.usage,
-            bytes=batch.size_bytes,
-            sha256=batch.sha256.hex(),
-        )
-        for batch in batches
-        if batch.kind == "events"
-    }
-    return _entry_differences(subject, sealed, set(document.batches)), []
+    lines = {_entry(batch) for batch in batches if batch.kind == "events"}
+    parquet = {_entry(batch) for batch in batches if batch.kind == "parquet"}
+    return [
+        *_entry_differences(subject, lines, set(document.batches)),
+        *_entry_differences(subject, parquet, set(document.parquet_batches)),
+    ], []
+
+
+def _entry(batch: SealedBatch) -> ManifestEntry:
+    return ManifestEntry(
+        bucket=batch.bucket,
+        key=batch.object_key,
+        sealing=batch.sealing,
+        events=batch.events,
+        usage=batch.usage,
+        bytes=batch.size_bytes,
+        sha256=batch.sha256.hex(),
+        envelope=batch.envelope,
+    )
 
 
 def _entry_differences(

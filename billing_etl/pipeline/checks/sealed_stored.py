@@ -21,7 +21,7 @@ from billing_etl.hours import Hour
 from billing_etl.pipeline.checks.bodies import Bodies
 from billing_etl.pipeline.checks.inspection import Check, Inspection
 from billing_etl.pipeline.checks.manifests import manifest_differences
-from billing_etl.pipeline.seal import object_keys
+from billing_etl.pipeline.forms import directories
 from billing_etl.pipeline.send import CONTENT_TYPES
 from billing_etl.reconciliation import Difference, Examination, Measure, Remedy, Value, total
 from billing_etl.store import deliveries, reconciliations
@@ -38,17 +38,23 @@ def examine(inspection: Inspection, hour: Hour) -> Examination:
     # Listed before the database is read: what is listed was sealed before, or is not ours.
     directories = _directories(inspection, hour)
     listed = _list(inspection, directories)
-    batches: list[SealedBatch] = []
+    by_meter: list[list[SealedBatch]] = []
     damaged: dict[int, tuple[str | None, str]] = {}
     for meter in inspection.meters:
-        batches += reconciliations.sealed_batches(inspection.connection, hour, meter)
+        by_meter.append(reconciliations.sealed_batches(inspection.connection, hour, meter))
         damaged |= reconciliations.damaged_payloads(inspection.connection, hour, meter)
+    batches = [batch for of_meter in by_meter for batch in of_meter]
     foreign = _foreign(inspection, listed, batches)
     held = _held(inspection, batches, listed | _list(inspection, _former(batches, directories)))
     seen = [_look_at(inspection, batch, held[batch.batch_id], damaged) for batch in batches]
     if inspection.deep:
         seen = list(inspection.pool.map(lambda look: _look_into(inspection, look), seen))
-    manifests, notes = manifest_differences(inspection, batches, damaged)
+    manifests: list[Difference] = []
+    notes: list[str] = []
+    for of_meter in by_meter:
+        found_in, not_compared = manifest_differences(inspection, of_meter, damaged)
+        manifests += found_in
+        notes += not_compared
     gone = sum(not batch.has_payload for batch in batches)
     if gone:
         notes.append(f"{gone} sealed payloads are kept no more and could not be looked at")
@@ -90,8 +96,11 @@ def _remedies(seen: "_Seen") -> list[Remedy]:
 def _directories(inspection: Inspection, hour: Hour) -> set[_Place]:
     """The directories of the hour, as configured now, by bucket."""
     bucket = configured_bucket(inspection.settings)
-    keys = object_keys(inspection.settings)
-    return {(bucket, keys.directory(meter.event_type, hour)) for meter in inspection.meters}
+    return {
+        (bucket, directory)
+        for meter in inspection.meters
+        for directory in directories(inspection.settings, meter.event_type, hour)
+    }
 
 
 def _former(batches: Iterable[SealedBatch], known: set[_Place]) -> set[_Place]:
@@ -99,7 +108,7 @@ def _former(batches: Iterable[SealedBatch], known: set[_Place]) -> set[_Place]:
     return {
         (batch.bucket, batch.object_key.rpartition("/")[0] + "/")
         for batch in batches
-        if batch.kind == "manifest"
+        if batch.kind != "events"  # those may lie deeper; their manifest lies where they begin
     } - known
 
 

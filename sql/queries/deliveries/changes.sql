@@ -50,6 +50,7 @@ select
     account.account_uuid::text,
     series.inbound_tag,
     meter.meter,
+    meter.unit,
     meter.resource_type,
     coalesce(dated_region.region, %(default_region)s),
     changed.minute,
