@@ -74,6 +74,11 @@ DAMAGES = {
         {HOUR_12: ["batches"]},
         "batches: the 2 signed rows are not as they were signed",
     ),
+    "the envelope of a sealed batch": (
+        "update billing_core.batches set envelope = 'usage_event' where kind = 'events'",
+        {HOUR_12: ["batches"]},
+        "batches: the 2 signed rows are not as they were signed",
+    ),
     "a sealed batch that is gone": (
         "delete from billing_core.batches where kind = 'events'",
         {HOUR_12: ["batches"]},

@@ -344,3 +344,19 @@ def test_money_is_exact_in_a_signed_statement(settled: Settled) -> None:
     ((amount,),) = settled.line.rows("select document #>> '{usage,amount}' from billing.statements")
     assert Decimal(amount) == 70 * Decimal("0.000000000000000000000000000000000001")
     assert settled.verify(code=0)["unchanged"] is True
+
+
+def test_parquet_beside_the_lines_says_the_same_events_once(settled: Settled) -> None:
+    settled.line.settings["s3_formats"] = frozenset({"jsonl", "parquet"})
+    settled.serve(LATE)
+    settled.settle()
+
+    document = settled.document()
+
+    kinds = settled.line.rows(
+        "select kind, sum(events)::int from billing_core.batches where sealing = 2 group by 1"
+    )
+    assert ("parquet", 1) in kinds
+    assert (document["balanced"], document["final"]) == (True, True), document["open"]
+    assert links(document)["usage"] == (200, 200)
+    assert links(document, "delivery")["delivered events"] == (5, 5)
