@@ -130,7 +130,8 @@ def _table_row(
 def _plain(line: Line, text: str) -> str:
     """Without what varies, or says nothing to a reader."""
     text = text.replace(line.bucket, "usage").replace(" 2026-04-08T12:", "", 1)
-    text = re.sub(r"\b([0-9a-f]{8})[0-9a-f]{24,}\b", r"\1…", text)
+    # A manifest's digest varies with the bucket that it names; others tell a reader no more.
+    text = re.sub(r"\b[0-9a-f]{32,}\b", "…", text)
     return re.sub(r"(s3://)?[^\s/]*/\S*/([^/\s]+?)(-[0-9a-f]{12})?(\.jsonl?)", r"`\2\4`", text)
 
 
