@@ -5,48 +5,18 @@ The table in docs/reconciliation.md says what becomes of each damage; here it is
 
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from billing_rows import Rows
 from proof.invariants import fingerprints
 
-from billing_etl.local.exporter_server import ExporterServer
-from billing_etl.pipeline.collect import collect_hours
-from billing_etl.pipeline.deliver import deliver_hours
-from billing_etl.pipeline.engine import Engine
-from billing_etl.pipeline.rate import rate_hours
-from billing_etl.settings import Settings, Source
 from reconciliation.damages import DAMAGES, Damage
-from reconciliation.line import HOURS, TOTALS, Line, serve
+from reconciliation.line import Line
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reconciliation.md"
 # Where `make damage` gathers the rows of the table.
 ROWS_FILE = "DAMAGE_ROWS"
-
-
-@pytest.fixture
-def line(settings: Settings, tmp_path: Path, rows: Rows, s3: Any, bucket: str) -> Iterator[Line]:
-    store = tmp_path / "store.json"
-    serve(store, TOTALS)
-    with ExporterServer(store, "127.0.0.1:0", "secret") as server:
-        engine = Engine(
-            replace(
-                settings,
-                sources=(Source("jp-1", server.base_url, token="secret", region="tokyo"),),
-                price_per_byte=Decimal(2),
-                initial_included_quota_bytes=100,
-                s3_max_events=2,
-            )
-        )
-        assert not collect_hours(engine, engine.settings.sources, HOURS).failures
-        rate_hours(engine, HOURS)
-        deliver_hours(engine, HOURS)
-        yield Line(engine, store, rows, s3, bucket)
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.name)
