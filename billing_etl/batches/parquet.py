@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from billing_etl.batches.cutting import Batch, Event, Tally
+from billing_etl.errors import MismatchError
 
 MAX_EVENTS_PER_FILE: Final = 100_000
 # Rows are Python objects until their group is full: this bounds memory, not the file's size.
@@ -100,3 +101,21 @@ class ParquetCutter:
         ]
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
         self._rows = []
+
+
+def read_events(body: bytes) -> list[tuple[str, str, int]]:
+    """Id, account and signed usage of every event of a file, in its order.
+
+    Raises:
+        MismatchError: it is no such file.
+    """
+    names = ["event_id", "account_uuid", "usage"]
+    try:
+        table = pq.read_table(io.BytesIO(body), columns=names)
+        columns = [table.column(name).to_pylist() for name in names]
+    except (pa.ArrowException, KeyError, OSError) as error:
+        raise MismatchError(
+            f"batches: expected a Parquet file with {', '.join(names)}, got one that cannot be "
+            f"read ({type(error).__name__})"
+        ) from None
+    return list(zip(*columns, strict=True))

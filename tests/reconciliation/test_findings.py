@@ -202,3 +202,19 @@ def test_one_that_cannot_be_read_keeps_no_other_from_being_checked(line: Line) -
     statuses = {check.check: check.status for check in reconcile(line).checks}
     assert statuses["counters_facts"] == "clean"
     assert statuses["facts_events"] == "different"
+
+
+@pytest.mark.parametrize("column", ["net_quantity", "event_ids_sha256"])
+def test_a_deep_run_reads_parquet_files_too(line: Line, column: str) -> None:
+    late(line)
+    settings = replace(line.engine.settings, s3_formats=frozenset({"jsonl", "parquet"}))
+    both = Engine(settings)
+    reconcile_hours(both, HOURS)
+    assert reconcile_hours(both, HOURS, deep=True).clean
+    value = "net_quantity + 1" if column == "net_quantity" else "'\\x00'"
+    line.change(f"update billing_core.batches set {column} = {value} where kind = 'parquet'")
+    deep = reconcile_hours(both, HOURS, repair=False, deep=True)
+    subject = {"net_quantity": "net usage", "event_ids_sha256": "SHA-256 of ids"}[column]
+    (key,) = line.keys("parquet")
+    found = {each.key for check in deep.checks for each in check.differences}
+    assert (f"s3://{line.bucket}/{key}", subject) in found

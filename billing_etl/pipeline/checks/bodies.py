@@ -57,7 +57,12 @@ class Bodies:
         """The events of a body, as the envelope of the batch reads them.
 
         Raises:
-            MismatchError: a line is no event.
+            MismatchError: a line is no event, or the file no Parquet.
         """
+        if batch.kind == "parquet":
+            # Here, as importing pyarrow takes time and memory that others are to be spared.
+            from billing_etl.batches.parquet import read_events
+
+            return (ReadEvent(*event) for event in read_events(body))
         envelope = envelope_named(batch.envelope, self.inspection.settings.product)
         return (envelope.read(line) for line in body.splitlines())

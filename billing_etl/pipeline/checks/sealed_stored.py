@@ -240,7 +240,7 @@ def _body_differences(
         ("bytes", batch.size_bytes, len(body)),
         ("SHA-256", batch.sha256.hex(), hashlib.sha256(body).hexdigest()),
     ]
-    if batch.kind == "events":
+    if batch.kind != "manifest":
         try:
             events = list(bodies.events(batch, body))
         except MismatchError as error:
