@@ -34,7 +34,7 @@ CONTENT_TYPES: Final[dict[BatchKind, str]] = {
 }
 # Of compressed payloads that are read together.
 _GROUP_OBJECTS: Final = 128
-_GROUP_BYTES: Final = 8 * 2**20
+_GROUP_BYTES: Final = 2 * 2**20
 # Puts under way or waiting for a thread while the next group is read, so that no thread is idle.
 _WAITING: Final = 16
 

@@ -14,6 +14,10 @@ BatchKind: TypeAlias = Literal["events", "manifest", "parquet"]
 
 # Rows a server-side cursor fetches at once: bounds memory whatever the hour holds.
 _ROWS_PER_FETCH: Final = 5_000
+# Of tables that are new, a day's facts every day, the planner knows nothing and takes them for
+# small: each fact was compared with each series.
+_NO_NESTED_LOOPS: Final = b"set local enable_nestloop = off"
+_NESTED_LOOPS: Final = b"set local enable_nestloop to default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +115,26 @@ def lock(connection: Connection, hour: Hour, meter: Meter) -> DeliveryState:
 def changes(
     connection: Connection, hour: Hour, meter: Meter, sealings: int, default_region: str
 ) -> Iterator[FactChange]:
-    """What the next sealing has to say, ordered by account, minute, series; read as it is used."""
+    """What the next sealing has to say, ordered by account, minute, series; read as it is used.
+
+    To be used in a transaction.
+    """
     parameters = _minutes(hour, meter) | {"sealings": sealings, "default_region": default_region}
-    with connection.cursor(name="changes") as cursor:
+    with connection.cursor(name="changes", binary=True) as cursor:
         cursor.itersize = _ROWS_PER_FETCH
+        connection.execute(_NO_NESTED_LOOPS)
         cursor.execute(sql("deliveries/changes").encode(), parameters)
+        connection.execute(_NESTED_LOOPS)
         for row in cursor:
             yield FactChange(*row)
 
 
 def count_changes(connection: Connection, hour: Hour, meter: Meter) -> int:
     """How many events the next sealing would make."""
-    row = one_row(connection, sql("deliveries/count_changes"), _minutes(hour, meter))
+    with connection.transaction():
+        connection.execute(_NO_NESTED_LOOPS)
+        row = one_row(connection, sql("deliveries/count_changes"), _minutes(hour, meter))
+        connection.execute(_NESTED_LOOPS)
     return int(row[0])
 
 

@@ -10,6 +10,8 @@ returns table (
     last_success timestamptz, last_error text, alert_after_seconds bigint
 )
 language sql stable
+-- Of tables that are new the planner knows nothing, and would compare each fact with each series.
+set enable_nestloop = off
 as $$
 with watched as (
     select m.meter_id, m.meter, coalesce(h.is_exported, false) as is_exported,
