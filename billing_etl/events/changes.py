@@ -3,6 +3,7 @@
 Source of the rules: delivery contract, "Event" and "Corrections".
 """
 
+import hashlib
 import uuid
 from dataclasses import dataclass
 from functools import lru_cache
@@ -110,5 +111,13 @@ def event_id(
 
 
 def _named(*parts: str | int) -> str:
-    """A JSON array is an unambiguous encoding: no joining of parts can make two facts equal."""
-    return str(uuid.uuid5(_EVENT_NAMESPACE, _encoder.encode(parts).decode()))
+    """The UUID of version 5 of the parts, as ``uuid.uuid5`` gives it in more than twice the time.
+
+    A JSON array is an unambiguous encoding: no joining of parts can make two facts equal.
+    """
+    name = _EVENT_NAMESPACE.bytes + _encoder.encode(parts)
+    octets = bytearray(hashlib.sha1(name, usedforsecurity=False).digest()[:16])
+    octets[6] = octets[6] & 0x0F | 0x50  # version
+    octets[8] = octets[8] & 0x3F | 0x80  # variant
+    text = octets.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from billing_etl.batches import (
     Batch,
@@ -29,6 +29,9 @@ from billing_etl.store.database import Connection
 from billing_etl.store.deliveries import BatchKind, Meter, NewBatch
 
 _log = logging.getLogger(__name__)
+# Of compressed payloads that are stored together.
+_GROUP_OBJECTS: Final = 128
+_GROUP_BYTES: Final = 2 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,25 +74,24 @@ def seal(run: Sealing, hour: Hour, meter: Meter) -> bool:
     open_ids = _open_sources(connection, settings, hour)
     changes = deliveries.changes(connection, hour, meter, state.sealings, settings.default_region)
     sealing = state.sealings + 1
-    ordinals = Counter[BatchKind]()
+    sealed = Counter[BatchKind]()
     sealed_events = 0
-    for form, batch in _cut(changes, forms_of(settings)):
-        ordinals[form.kind] += 1
-        ordinal = ordinals[form.kind]
-        key = form.keys.batch(meter.event_type, hour, sealing, ordinal, batch)
-        _store(run, _Place(hour, meter, sealing, ordinal, form.kind, form.envelope, key), batch)
-        sealed_events += batch.events if form.kind == "events" else 0
+    for group in _in_groups(_batches(run, hour, meter, sealing, changes)):
+        deliveries.insert_batches(connection, group)
+        sealed.update(batch.kind for batch in group)
+        sealed_events += sum(batch.events for batch in group if batch.kind == "events")
     source_closed = not set(state.open_sources) <= set(open_ids)
-    if not ordinals and state.sealings > 0 and not source_closed:
+    if not sealed and state.sealings > 0 and not source_closed:
         return False
     lines = _entries(connection, hour, meter, "events")
     parquet = _entries(connection, hour, meter, "parquet")
     document = manifest(meter.event_type, hour, sealing, lines, open_ids, parquet)
     key = object_keys(settings).manifest(meter.event_type, hour, sealing)
     whole = Batch(document, 0, 0, hour.first_minute, digest_of_ids(()))
-    _store(run, _Place(hour, meter, sealing, 0, "manifest", "manifest", key), whole)
+    place = _Place(hour, meter, sealing, 0, "manifest", "manifest", key)
+    deliveries.insert_batches(connection, [_new(run, place, whole)])
     deliveries.close_sealing(connection, hour, meter, sealing, sealed_events, open_ids)
-    _log.info("%s %s: sealing %d, %d batches", hour, meter.event_type, sealing, ordinals["events"])
+    _log.info("%s %s: sealing %d, %d batches", hour, meter.event_type, sealing, sealed["events"])
     return True
 
 
@@ -116,6 +118,32 @@ def move(run: Sealing, hour: Hour, meter: Meter, gone: str) -> None:
         "%s %s: %d objects waited for s3://%s, which is gone; they go to s3://%s",
         hour, meter.event_type, len(keys), gone, run.bucket,
     )  # fmt: skip
+
+
+def _batches(
+    run: Sealing, hour: Hour, meter: Meter, sealing: int, changes: Iterable[FactChange]
+) -> Iterator[NewBatch]:
+    ordinals = Counter[BatchKind]()
+    for form, batch in _cut(changes, forms_of(run.settings)):
+        ordinals[form.kind] += 1
+        ordinal = ordinals[form.kind]
+        key = form.keys.batch(meter.event_type, hour, sealing, ordinal, batch)
+        place = _Place(hour, meter, sealing, ordinal, form.kind, form.envelope, key)
+        yield _new(run, place, batch)
+
+
+def _in_groups(batches: Iterable[NewBatch]) -> Iterator[list[NewBatch]]:
+    """What is stored together, so that a small object costs no round trip of its own."""
+    group: list[NewBatch] = []
+    size_bytes = 0
+    for batch in batches:
+        group.append(batch)
+        size_bytes += len(batch.payload)
+        if len(group) >= _GROUP_OBJECTS or size_bytes >= _GROUP_BYTES:
+            yield group
+            group, size_bytes = [], 0
+    if group:
+        yield group
 
 
 def _cut(changes: Iterable[FactChange], forms: tuple[Form, ...]) -> Iterator[tuple[Form, Batch]]:
@@ -148,25 +176,22 @@ class _Place(NamedTuple):
     key: str
 
 
-def _store(run: Sealing, place: _Place, batch: Batch) -> None:
-    deliveries.insert_batch(
-        run.connection,
-        NewBatch(
-            hour=place.hour.index,
-            meter_id=place.meter.meter_id,
-            sealing=place.sealing,
-            ordinal=place.ordinal,
-            kind=place.kind,
-            envelope=place.envelope,
-            bucket=run.bucket,
-            object_key=place.key,
-            events=batch.events,
-            net_quantity=batch.usage,
-            first_minute=batch.first_minute if batch.events else None,
-            size_bytes=len(batch.payload),
-            sha256=batch.sha256,
-            event_ids_sha256=batch.event_ids_sha256,
-            payload=compress(batch.payload),
-            run_id=run.run_id,
-        ),
+def _new(run: Sealing, place: _Place, batch: Batch) -> NewBatch:
+    return NewBatch(
+        hour=place.hour.index,
+        meter_id=place.meter.meter_id,
+        sealing=place.sealing,
+        ordinal=place.ordinal,
+        kind=place.kind,
+        envelope=place.envelope,
+        bucket=run.bucket,
+        object_key=place.key,
+        events=batch.events,
+        net_quantity=batch.usage,
+        first_minute=batch.first_minute if batch.events else None,
+        size_bytes=len(batch.payload),
+        sha256=batch.sha256,
+        event_ids_sha256=batch.event_ids_sha256,
+        payload=compress(batch.payload),
+        run_id=run.run_id,
     )

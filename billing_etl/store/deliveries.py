@@ -1,6 +1,6 @@
 """What was sealed for delivery and what became of it (delivery contract, "Sealing")."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
@@ -138,9 +138,11 @@ def count_changes(connection: Connection, hour: Hour, meter: Meter) -> int:
     return int(row[0])
 
 
-def insert_batch(connection: Connection, batch: NewBatch) -> None:
-    parameters = {name: getattr(batch, name) for name in NewBatch.__slots__}
-    connection.execute(sql("deliveries/insert_batch").encode(), parameters)
+def insert_batches(connection: Connection, batches: Iterable[NewBatch]) -> None:
+    """All of them in one round trip."""
+    parameters = [{name: getattr(batch, name) for name in NewBatch.__slots__} for batch in batches]
+    with connection.cursor() as cursor:
+        cursor.executemany(sql("deliveries/insert_batch").encode(), parameters)
 
 
 def sealed_batches(
