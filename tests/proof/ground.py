@@ -339,7 +339,9 @@ class Ground:
 
     def _work_to_do(self, of: HourRange) -> set[str]:
         due = set() if self.is_rated else {"facts_ratings"}
-        due |= set() if self.is_exported else {"facts_events"}
+        # Hours after the world's are collected now and then, too: those nobody has exported.
+        is_exported = self.is_exported and set(of) <= set(self.all_hours())
+        due |= set() if is_exported else {"facts_events"}
         if any(each.differs(hour.index) for each in self.model.sources for hour in of):
             due.add("exporter_collected")
         return due
