@@ -6,6 +6,7 @@ import json
 
 import pytest
 from billing_rows import HOUR
+from msgspec.structs import replace
 
 from billing_etl.batches import (
     Batch,
@@ -260,3 +261,20 @@ def test_a_manifest_without_parquet_is_read_back() -> None:
 def test_other_bytes_are_no_manifest() -> None:
     with pytest.raises(MismatchError, match="manifest: expected one, got other bytes"):
         Manifest.read(b"{}")
+
+
+def test_what_moves_to_another_bucket_is_named_there_in_every_form() -> None:
+    line = ManifestEntry("gone", "k1", 1, events=2, usage=10, bytes=20, sha256="aa")
+    file = ManifestEntry("gone", "k2", 1, 2, 10, 90, "cc", envelope="parquet")
+    sent = ManifestEntry("gone", "k3", 1, 1, 5, 10, "dd")
+    other = ManifestEntry("b", "k1", 1, 1, 5, 10, "ee")
+    before = manifest("traffic_bytes", HOUR, 1, [line, sent, other], ["jp-1"], [file])
+    after = Manifest.read(before).moved("gone", {"k1", "k2"}, "new")
+    assert after.written() == manifest(
+        "traffic_bytes",
+        HOUR,
+        1,
+        [replace(line, bucket="new"), sent, other],
+        ["jp-1"],
+        [replace(file, bucket="new")],
+    )
