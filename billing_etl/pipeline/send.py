@@ -170,8 +170,8 @@ class _Outbox:
 
 def _payload(batch: PendingBatch) -> bytes:
     try:
-        return decompress(batch.payload)
-    except (OSError, EOFError, zlib.error) as error:
+        return decompress(batch.payload, batch.size_bytes)
+    except zlib.error as error:
         raise MismatchError(
             f"s3://{batch.bucket}/{batch.object_key}: its sealed payload cannot be decompressed "
             f"({type(error).__name__}); restore the row of billing_core.batches from a backup"

@@ -28,7 +28,7 @@ class Bodies:
         stored = deliveries.compressed_payload(self.inspection.connection, batch.batch_id)
         try:
             return decompress(stored)
-        except (OSError, EOFError) as error:
+        except zlib.error as error:
             raise ValueError(f"no gzip ({error})") from None
 
     def stored(self, batch: SealedBatch) -> bytes | None:
