@@ -1,5 +1,6 @@
 """The bodies of sealed objects: as they were sealed, and as the object store holds them."""
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
