@@ -41,7 +41,7 @@ class _Scale:
 
 
 _SCALES: Final[dict[Size, _Scale]] = {
-    "full": _Scale(_ACCOUNTS, 72, _MANY_ACCOUNTS, 6, 3),
+    "full": _Scale(_ACCOUNTS, 72, _MANY_ACCOUNTS, 2, 3),
     "quick": _Scale(_ACCOUNTS, 12, _MANY_ACCOUNTS, 1, 1, "12 hours, and 1 large one"),
     "tiny": _Scale(3, 2, 3, 1, 1, "3 accounts, 2 hours, and 1 large one"),
 }
