@@ -16,9 +16,9 @@ from billing_etl.records import BadSample, BoolArray, Int64Array, Snapshot
 
 HASH_BYTES: Final = 16
 # Large enough for work on whole columns; small enough that little is held. The first blocks are
-# smaller, so that writing begins early.
+# smaller, so that writing begins with the first page; each is twice the one before it.
 BLOCK_SAMPLES = 100_000
-_FIRST_BLOCK_SHARE: Final = 8
+_FIRST_BLOCK_SHARE: Final = 5
 _NO_MINUTE: Final = 2**31 - 1
 _IDENTITY: Final = np.dtype([("high", ">u8"), ("low", ">u8")])
 

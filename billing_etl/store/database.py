@@ -103,8 +103,7 @@ class Connections:
                     return None
                 connection = self._idle.pop()
             try:
-                connection.execute("select")
-                connection.commit()
+                _at_once(connection, b"select")
                 return connection
             except psycopg.Error:
                 connection.close()
@@ -113,9 +112,7 @@ class Connections:
         """Keeps a connection for the next step, else closes it; what was committed stays."""
         try:
             if self._runs:
-                connection.execute("select pg_advisory_unlock_all()")
-                connection.commit()
-                connection.autocommit = False
+                _at_once(connection, b"select pg_advisory_unlock_all()")
         except psycopg.Error as error:
             _log.info("database: connection lost after the work was done (%s)", error)
             connection.close()
@@ -125,6 +122,13 @@ class Connections:
                 self._idle.append(connection)
                 return
         connection.close()
+
+
+def _at_once(connection: Connection, statement: bytes) -> None:
+    """One round trip instead of three: without a transaction around it, which was committed."""
+    connection.autocommit = True
+    connection.execute(statement)
+    connection.autocommit = False
 
 
 def connect(

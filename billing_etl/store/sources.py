@@ -266,13 +266,15 @@ def known_series(
 
 
 def account_uuids(connection: Connection, account_keys: Sequence[int]) -> dict[int, str]:
-    """The uuid of each account."""
-    rows = connection.execute(
-        "select account_key, account_uuid::text from billing_core.accounts"
-        " where account_key = any (%s)",
-        (Numbers(account_keys),),
+    """The uuid of each account; in one row, as one row each costs five times as much."""
+    keys, uuids = one_row(
+        connection,
+        "select array_agg(account_key order by account_key),"
+        " string_agg(account_uuid::text, ',' order by account_key)"
+        " from billing_core.accounts where account_key = any (%(account_keys)s)",
+        {"account_keys": Numbers(account_keys)},
     )
-    return {int(key): str(uuid) for key, uuid in rows}
+    return {} if keys is None else dict(zip(keys, uuids.split(","), strict=True))
 
 
 def register_accounts(
