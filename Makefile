@@ -5,7 +5,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test lint format unit e2e prove mutate break damage bench lock clean install
+.PHONY: help run test lint format unit e2e prove mutate break damage dictionary bench lock clean install
 
 help: ## shows this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ break: install ## breaks each rule once, in a copy: which test notices? RULE=C5,
 
 damage: install ## damages hours in every known way and writes the table of docs/reconciliation.md
 	PYTHONPATH=tests $(BIN)/python -m reconciliation.damage_table
+
+dictionary: install ## writes docs/data-dictionary.md from the comments of the database
+	$(BIN)/python -m billing_etl.local.dictionary
 
 bench: install ## the table of speed, memory and storage goals; QUICK=1 ROWS=hour,memory COMPARE=FILE NAME=x
 	$(BIN)/python -m benchmarks $(if $(filter-out 0,$(QUICK)),--quick) $(if $(ROWS),--rows $(ROWS)) \

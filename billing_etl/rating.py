@@ -21,6 +21,8 @@ from billing_etl.records import Int64Array
 
 Scope: TypeAlias = Literal["default", "plan", "account"]
 ONE: Final = Decimal(1)
+# What a version calls every region or inbound tag that it does not name.
+OTHERS: Final = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,8 @@ class PriceVersion:
         scope_key: the plan, the account's uuid, or empty for the default.
         price_per_unit: price of one byte (of one unit of the meter).
         included_quota: per account and period; None lets the next wider scope decide (R3).
-        region_multipliers, line_multipliers: by region and inbound tag, 1 when not named.
+        region_multipliers, line_multipliers: by region and inbound tag; ``*`` is every one that is
+            not named, 1 without it.
         peak_hours: local hours (0-23) of ``peak_time_zone`` in which the peak multiplier applies.
     """
 
@@ -54,6 +57,10 @@ class PriceVersion:
         """The peak or off-peak multiplier at a minute, by the local hour of the named zone."""
         local = minute_start(minute).astimezone(_zone(self.peak_time_zone))
         return self.peak_multiplier if local.hour in self.peak_hours else self.offpeak_multiplier
+
+
+def _named(multipliers: Mapping[str, Decimal], name: str) -> Decimal:
+    return multipliers.get(name, multipliers.get(OTHERS, ONE))
 
 
 @lru_cache(maxsize=64)
@@ -148,8 +155,8 @@ class PriceBook:
         return Rate(
             version.price_version_id,
             version.price_per_unit,
-            version.region_multipliers.get(region, ONE),
-            version.line_multipliers.get(inbound_tag, ONE),
+            _named(version.region_multipliers, region),
+            _named(version.line_multipliers, inbound_tag),
             version.time_multiplier(minute),
         )
 

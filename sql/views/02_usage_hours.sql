@@ -35,13 +35,13 @@ select u.account_uuid, u.region, to_timestamp(u.hour * 3600.0) as hour, u.uplink
        u.downlink_quantity as downlink_bytes, u.quantity as total_bytes, u.included_quantity as included_bytes,
        u.rated_quantity as rated_bytes, u.amount
 from billing_core.usage_by_hour u;
-comment on view billing.usage_hours is 'Usage in bytes and its amount per account, region and hour.';
-comment on column billing.usage_hours.account_uuid is 'Account.';
-comment on column billing.usage_hours.region is 'Region of the sources used.';
+comment on view billing.usage_hours is 'Usage and its amount per hour. Grain: one row per account, region and UTC hour with bytes. Source: the facts of usage_minutes, summed.';
+comment on column billing.usage_hours.account_uuid is 'Account, as the samples name it.';
+comment on column billing.usage_hours.region is 'Region of the sources used, at the minute of each fact (R2).';
 comment on column billing.usage_hours.hour is 'Start of the hour, UTC.';
-comment on column billing.usage_hours.uplink_bytes is 'Bytes up.';
-comment on column billing.usage_hours.downlink_bytes is 'Bytes down.';
-comment on column billing.usage_hours.total_bytes is 'Bytes up and down.';
-comment on column billing.usage_hours.included_bytes is 'Bytes covered by the included quota; null while nothing is rated.';
-comment on column billing.usage_hours.rated_bytes is 'Bytes charged; null while nothing is rated.';
-comment on column billing.usage_hours.amount is 'Amount of the rated bytes, exact; null while nothing is rated.';
+comment on column billing.usage_hours.uplink_bytes is 'Bytes up in the hour.';
+comment on column billing.usage_hours.downlink_bytes is 'Bytes down in the hour.';
+comment on column billing.usage_hours.total_bytes is 'Bytes up and down in the hour.';
+comment on column billing.usage_hours.included_bytes is 'Bytes covered by the included quota (R3), of what is rated; null while nothing is.';
+comment on column billing.usage_hours.rated_bytes is 'Bytes charged, of what is rated; null while nothing is.';
+comment on column billing.usage_hours.amount is 'Amount of the rated bytes in the currency of the price book, exact (R1); null while nothing is rated.';

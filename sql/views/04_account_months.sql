@@ -31,15 +31,15 @@ join billing_core.accounts a using (account_key)
 join billing_core.account_balances b using (account_key)
 cross join lateral (select billing_core.included_quota(p.account_key, p.period_hour) as quota) q
 left join posted l on l.account_key = p.account_key and l.period_hour = p.period_hour;
-comment on view billing.account_months is 'Quota, usage and posted money per account and billing period.';
-comment on column billing.account_months.account_uuid is 'Account.';
+comment on view billing.account_months is 'Quota, usage and posted money. Grain: one row per account and billing period with usage or postings. Source: the facts of usage_minutes, price book and ledger.';
+comment on column billing.account_months.account_uuid is 'Account, as the samples name it.';
 comment on column billing.account_months.period_start is 'Start of the billing period, UTC.';
 comment on column billing.account_months.period_end is 'End of the billing period, exclusive, UTC.';
-comment on column billing.account_months.bytes is 'Bytes used in the period.';
+comment on column billing.account_months.bytes is 'Bytes up and down in the period.';
 comment on column billing.account_months.quota is 'Included quota in bytes: the one in force at the first minute of the period (R3).';
-comment on column billing.account_months.used is 'Quota used, in bytes.';
-comment on column billing.account_months.remaining is 'Quota left, in bytes.';
-comment on column billing.account_months.amount is 'Charges and adjustments posted in the period (R7), exact.';
-comment on column billing.account_months.balance is 'Balance of the account now (R6).';
-comment on column billing.account_months.arrears is 'What the balance is below zero now, else 0.';
-comment on column billing.account_months.last_minute is 'Last minute with bytes in the period, UTC.';
+comment on column billing.account_months.used is 'Quota used in the period, in bytes.';
+comment on column billing.account_months.remaining is 'Quota left in the period, in bytes; never below 0.';
+comment on column billing.account_months.amount is 'Charges and adjustments posted in the period (R7), in the currency of the price book, exact.';
+comment on column billing.account_months.balance is 'Balance of the account now, not at the end of the period (R6), in the currency of the price book.';
+comment on column billing.account_months.arrears is 'What the balance is below zero now, else 0, in the currency of the price book.';
+comment on column billing.account_months.last_minute is 'Start of the last minute with bytes in the period, UTC; null: none.';

@@ -23,14 +23,14 @@ cross join lateral (
     from billing_core.facts f join billing_core.series s using (series_id)
     where s.meter_id = d.meter_id and f.minute >= d.hour * 60 and f.minute < (d.hour + 1) * 60 and f.sealing > d.sealings
 ) u;
-comment on view billing.deliveries is 'Delivery per hour and event type.';
+comment on view billing.deliveries is 'What of each hour was delivered. Grain: one row per UTC hour and event type. Source: sealing and sending of the export.';
 comment on column billing.deliveries.hour is 'Start of the hour, UTC.';
-comment on column billing.deliveries.event_type is 'Meter of the events.';
-comment on column billing.deliveries.batches is 'Objects sealed.';
-comment on column billing.deliveries.events is 'Events sealed.';
-comment on column billing.deliveries.bytes is 'Size of the sealed objects.';
-comment on column billing.deliveries.pending is 'Events sealed and not delivered, and facts not sealed yet.';
-comment on column billing.deliveries.delivered_at is 'Last delivery; null: none.';
+comment on column billing.deliveries.event_type is 'Meter of the events, such as traffic_bytes.';
+comment on column billing.deliveries.batches is 'Count of objects of events sealed.';
+comment on column billing.deliveries.events is 'Count of events sealed.';
+comment on column billing.deliveries.bytes is 'Size of the sealed objects of events in bytes; not usage.';
+comment on column billing.deliveries.pending is 'Count of events sealed and not delivered, and of facts not sealed yet.';
+comment on column billing.deliveries.delivered_at is 'When an object was last delivered, UTC; null: none.';
 comment on column billing.deliveries.state is 'unsealed, pending or delivered.';
-comment on column billing.deliveries.sealings is 'How often the hour was sealed.';
-comment on column billing.deliveries.sealed_at is 'When it was sealed last.';
+comment on column billing.deliveries.sealings is 'Count of sealings of the hour: 1, and one more for each correction.';
+comment on column billing.deliveries.sealed_at is 'When it was sealed last, UTC.';

@@ -9,7 +9,7 @@ returns table (
     pending_objects bigint, oldest_undelivered timestamptz, oldest_age_seconds bigint, waits_since timestamptz,
     last_success timestamptz, last_error text, alert_after_seconds bigint
 )
-language sql stable
+language sql stable security definer set search_path = pg_catalog, pg_temp
 -- Of tables that are new the planner knows nothing, and would compare each fact with each series.
 set enable_nestloop = off
 as $$
@@ -111,17 +111,17 @@ create or replace view billing.delivery_health as
 select h.event_type, h.state, h.offered, h.delivered, h.failed_objects, h.backlog, h.pending_objects,
        h.oldest_undelivered, h.oldest_age_seconds, h.waits_since, h.last_success, h.last_error, h.alert_after_seconds
 from billing_core.delivery_health(now()) h;
-comment on view billing.delivery_health is 'Whether delivery keeps up, per event type.';
-comment on column billing.delivery_health.event_type is 'Meter of the events.';
+comment on view billing.delivery_health is 'Whether delivery keeps up, computed for now. Grain: one row per event type. Source: facts, sealed batches, and the runs that export.';
+comment on column billing.delivery_health.event_type is 'Meter of the events, such as traffic_bytes.';
 comment on column billing.delivery_health.state is 'off: not exported; idle: nothing waits, nothing was delivered lately; flowing; behind: something waits for longer than alert_after_seconds, or the last export failed; stalled: so, and nothing was delivered for as long.';
-comment on column billing.delivery_health.offered is 'Events sealed so far, and those that wait for a sealing that is due.';
-comment on column billing.delivery_health.delivered is 'Events that the object store confirmed.';
-comment on column billing.delivery_health.failed_objects is 'Objects whose last attempt failed.';
-comment on column billing.delivery_health.backlog is 'Events offered and not delivered.';
-comment on column billing.delivery_health.pending_objects is 'Objects sealed and not delivered, manifests included.';
-comment on column billing.delivery_health.oldest_undelivered is 'Minute of the oldest event of the backlog; null: none.';
-comment on column billing.delivery_health.oldest_age_seconds is 'How long ago that minute began.';
-comment on column billing.delivery_health.waits_since is 'Since when the backlog could have been delivered; null: nothing waits.';
-comment on column billing.delivery_health.last_success is 'When an object was confirmed last; null: never.';
+comment on column billing.delivery_health.offered is 'Count of events sealed so far, and of those that wait for a sealing that is due.';
+comment on column billing.delivery_health.delivered is 'Count of events that the object store confirmed.';
+comment on column billing.delivery_health.failed_objects is 'Count of objects whose last attempt failed.';
+comment on column billing.delivery_health.backlog is 'Count of events offered and not delivered.';
+comment on column billing.delivery_health.pending_objects is 'Count of objects sealed and not delivered, manifests included.';
+comment on column billing.delivery_health.oldest_undelivered is 'Start of the minute of the oldest event of the backlog, UTC; null: none.';
+comment on column billing.delivery_health.oldest_age_seconds is 'Seconds since that minute began.';
+comment on column billing.delivery_health.waits_since is 'Since when the backlog could have been delivered, UTC; null: nothing waits.';
+comment on column billing.delivery_health.last_success is 'When an object was confirmed last, UTC; null: never.';
 comment on column billing.delivery_health.last_error is 'Error of the last export; null: it succeeded.';
-comment on column billing.delivery_health.alert_after_seconds is 'BILLING_DELIVERY_ALERT, as the last run that looked was told.';
+comment on column billing.delivery_health.alert_after_seconds is 'BILLING_DELIVERY_ALERT in seconds, as the last run that looked was told.';

@@ -34,6 +34,11 @@ def versions_in_force(book: Settings, account: str, minute: int) -> list[Setting
     return [version for version in found if version is not None]
 
 
+def by_name(named: Mapping[str, Any], name: str | None) -> Any:
+    """What is said of a name, else of all others (``*``), else 1."""
+    return named.get("*", 1) if name is None or name not in named else named[name]
+
+
 def multipliers(
     book: Settings, sources: list[Settings], series: Series, minute: int
 ) -> tuple[Fraction, Fraction, Fraction, Fraction]:
@@ -50,8 +55,8 @@ def multipliers(
     )
     return (
         exact(version["price_per_byte"]),
-        exact(version.get("region_multipliers", {}).get(region, 1)),
-        exact(version.get("line_multipliers", {}).get(series.inbound_tag, 1)),
+        exact(by_name(version.get("region_multipliers", {}), region)),
+        exact(by_name(version.get("line_multipliers", {}), series.inbound_tag)),
         exact(version.get("peak_multiplier" if is_peak else "offpeak_multiplier", 1)),
     )
 

@@ -1,0 +1,162 @@
+"""Analysts read every view through a role of their own, and can do nothing else."""
+
+import uuid
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from pipeline.harness import Line, command, worked_example
+from psycopg import sql
+
+from billing_etl.local.postgres import EmbeddedPostgres
+from billing_etl.store import roles
+from billing_etl.store.dictionary import READ_SCHEMAS, columns
+from billing_etl.store.migrations import migrate
+
+PASSWORD = uuid.uuid4().hex
+
+
+@pytest.fixture
+def login(postgres_server: EmbeddedPostgres) -> Iterator[str]:
+    """A login without any right but to connect."""
+    name = f"person_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_server.url("postgres"), autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("create role {} login password {}").format(
+                sql.Identifier(name), sql.Literal(PASSWORD)
+            )
+        )
+        yield name
+        connection.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
+
+
+def address(database_url: str, name: str) -> str:
+    where = database_url.rpartition("@")[2]
+    return f"postgresql://{name}:{PASSWORD}@{where}"
+
+
+def grant(line: Line, name: str) -> None:
+    with psycopg.connect(line.database_url) as connection:
+        connection.execute(
+            sql.SQL("grant {} to {}").format(sql.Identifier(roles.ANALYST), sql.Identifier(name))
+        )
+
+
+@pytest.fixture
+def analyst(line: Line, login: str) -> str:
+    """The address of an analyst's login, on a database with everything in it."""
+    line.serve(worked_example())
+    line.collected("11", "12")
+    line.rate()
+    grant(line, login)
+    return address(line.database_url, login)
+
+
+def test_an_analyst_reads_every_view_as_its_owner_does(line: Line, analyst: str) -> None:
+    with psycopg.connect(line.database_url) as owner, psycopg.connect(analyst) as connection:
+        relations = {(column.schema, column.relation) for column in columns(owner)}
+        assert {schema for schema, _ in relations} == set(READ_SCHEMAS)
+        for relation in sorted(relations):
+            # One column tells the seconds until now.
+            query = sql.SQL(
+                "select to_jsonb(v) - 'lag_seconds' from {} v order by to_jsonb(v)::text"
+            ).format(sql.Identifier(*relation))
+            read = connection.execute(query).fetchall()
+            assert read == owner.execute(query).fetchall(), relation
+        assert connection.execute("select count(*) from billing.usage_minutes").fetchone() == (4,)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "delete from billing.usage_minutes",
+        "update billing.ledger set amount = 0",
+        "insert into account_read_model.account_billing_profiles"
+        " (account_uuid, base_price_per_byte) values (gen_random_uuid(), 0)",
+        "update account_read_model.account_billing_profiles set base_price_per_byte = 0",
+        "delete from account_read_model.account_billing_profiles",
+        "truncate account_read_model.account_billing_profiles",
+        "create table billing.mine (a int)",
+        "create view account_read_model.mine as select 1",
+        "drop view billing.ledger",
+        "select count(*) from billing_core.facts",
+        "select billing_core.anchor_day()",
+        "select count(*) from billing_core.price_versions",
+    ],
+)
+def test_an_analyst_does_nothing_else(analyst: str, statement: str) -> None:
+    with psycopg.connect(analyst) as connection, pytest.raises(psycopg.Error) as refused:
+        connection.execute(statement.encode())
+    assert refused.value.sqlstate in {"42501", "55000"}  # no privilege; no way into a join
+
+
+def test_without_the_role_a_login_reads_nothing(line: Line, login: str) -> None:
+    with (
+        psycopg.connect(address(line.database_url, login)) as connection,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        connection.execute("select count(*) from billing.usage_days")
+
+
+def test_the_role_lets_nobody_in_by_itself(line: Line) -> None:
+    ((may_login, members),) = line.rows(
+        "select rolcanlogin, (select count(*) from pg_auth_members m where m.roleid = r.oid)"
+        " from pg_roles r where rolname = %s",
+        roles.ANALYST,
+    )
+    assert (may_login, members) == (False, 0)
+
+
+def test_a_view_that_is_new_can_be_read_after_migrating_again(line: Line, analyst: str) -> None:
+    line.execute("create view billing.brand_new as select 1 as one")
+    assert migrate(line.database_url) == [f"read rights of {roles.ANALYST}"]
+    with psycopg.connect(analyst) as connection:
+        assert connection.execute("select one from billing.brand_new").fetchone() == (1,)
+    assert migrate(line.database_url) == []
+
+
+def test_where_roles_may_not_be_made_migrate_says_what_to_run(
+    postgres_server: EmbeddedPostgres,
+    login: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A given database: its owner makes schemas, but no roles."""
+    missing = f"analyst_{uuid.uuid4().hex}"
+    monkeypatch.setattr(roles.let_analysts_read, "__defaults__", (missing,))
+    database = f"given_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_server.url("postgres"), autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("create database {} owner {}").format(
+                sql.Identifier(database), sql.Identifier(login)
+            )
+        )
+        try:
+            url = address(postgres_server.url(database), login)
+            answer = command({"DATABASE_URL": url}, "migrate")
+            assert answer.code == 0, answer.err
+            (warning,) = [
+                each.getMessage() for each in caplog.records if each.levelname == "WARNING"
+            ]
+            assert f"an administrator runs: create role {missing} nologin;" in warning
+
+            connection.execute(sql.SQL("create role {} nologin").format(sql.Identifier(missing)))
+            again = command({"DATABASE_URL": url}, "migrate", "--json")
+            assert again.document == {"applied": [f"read rights of {missing}"]}
+            assert len([each for each in caplog.records if each.levelname == "WARNING"]) == 1
+        finally:
+            connection.execute(sql.SQL("drop database {}").format(sql.Identifier(database)))
+            connection.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(missing)))
+
+
+def test_the_role_is_made_where_it_may_be(
+    postgres_server: EmbeddedPostgres, database_url: str
+) -> None:
+    fresh = f"analyst_{uuid.uuid4().hex}"
+    with psycopg.connect(database_url) as connection:
+        assert roles.let_analysts_read(connection, fresh) == [
+            f"role {fresh}",
+            f"read rights of {fresh}",
+        ]
+        assert roles.let_analysts_read(connection, fresh) == []
+        connection.rollback()
