@@ -8,8 +8,10 @@ from pathlib import Path
 from billing_etl import __version__
 from billing_etl.cli import commands
 from billing_etl.cli.statement import statement
+from billing_etl.cli.usage import usage
 from billing_etl.errors import UsageError
 from billing_etl.hours import Hour, parse_hour
+from billing_etl.pipeline.usage import BY
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -61,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     command("pipeline", commands.pipeline, "collect, rate, export, reconcile", hours)
     _add_statement(command("statement", statement, "the totals of a day or month, for an auditor"))
+    _add_usage(command("usage", usage, "what was used and what it costs, with a chart"))
 
     price = _group(sub, "price", "the dated price book")
     _sub(price, "list", commands.price_list, "every published version", shared)
@@ -112,6 +115,26 @@ def _add_statement(parser: argparse.ArgumentParser) -> None:
         "--despite", metavar="T", help="why it is signed although it is not balanced or not final"
     )
     parser.add_argument("--root", metavar="HEX", help="digest that was handed over at signing")
+
+
+def _add_usage(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--by", choices=BY, default="day", help="day unless given; month: the billing period"
+    )
+    parser.add_argument("--account", metavar="U", help="only of this account uuid")
+    parser.add_argument("--region", metavar="R", help="only of this region")
+    parser.add_argument(
+        "--from", dest="start", type=_hour, metavar="H",
+        help="first hour, UTC; else the start of the billing period, by month of the last year",
+    )  # fmt: skip
+    parser.add_argument(
+        "--to", dest="end", type=_hour, metavar="H", help="end, itself left out; else now"
+    )
+    parser.add_argument(
+        "--limit", type=int, metavar="N",
+        help="the newest of a time, the largest of anything else; 50 on a terminal, else all",
+    )  # fmt: skip
+    parser.add_argument("--csv", action="store_true", help="print comma-separated values")
 
 
 def _group(

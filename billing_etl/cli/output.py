@@ -22,6 +22,11 @@ class Output:
         self._console = Console(file=sys.stdout, highlight=False)
         self._errors = Console(file=sys.stderr, highlight=False, soft_wrap=True)
 
+    @property
+    def width(self) -> int:
+        """Columns of the terminal; 80 where there is none."""
+        return self._console.width
+
     def error(self, error: object) -> None:
         """One line for people on stderr."""
         self._errors.print(f"billing-etl: {error}", markup=False)
