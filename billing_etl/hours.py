@@ -8,7 +8,7 @@ Three integer clocks are used throughout, all counted from 1970-01-01T00:00:00Z:
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -100,6 +100,17 @@ class HourRange:
 
     def __str__(self) -> str:
         return f"[{self.start}, {self.end})"
+
+
+def hour_ranges(hours: Iterable[Hour]) -> list[HourRange]:
+    """The same hours as the fewest ranges, oldest first."""
+    ranges: list[HourRange] = []
+    for hour in sorted(set(hours)):
+        if ranges and ranges[-1].end == hour:
+            ranges[-1] = HourRange(ranges[-1].start, hour.next)
+        else:
+            ranges.append(HourRange.single(hour))
+    return ranges
 
 
 def parse_hour(text: str) -> Hour:

@@ -27,7 +27,7 @@ SETTINGS: Final[dict[str, str]] = {
     "DATABASE_URL": "PostgreSQL address of facts, ledger and run records",
     "EXPORTER_SOURCES_JSON": "JSON array of sources, see SOURCE_KEYS",
     "EXPORTER_BASE_URL": "address of the one source `default`, instead of EXPORTER_SOURCES_JSON",
-    "INTERNAL_SERVICE_TOKEN": "bearer token of sources without a token of their own",
+    "INTERNAL_SERVICE_TOKEN": "bearer token of sources without one, and of callers over HTTP",
     "DEFAULT_REGION": "region of sources that name none",
     "SOURCE_REVISION": "revision of the code that runs",
     "PRICE_PER_BYTE": "seeds the first default price, an exact decimal",
@@ -56,6 +56,7 @@ SETTINGS: Final[dict[str, str]] = {
     "BILLING_PAYLOAD_RETENTION": "how long sealed payloads stay once delivered and reconciled",
     "BILLING_DELIVERY_ALERT": "how long events may wait while nothing is delivered",
     "IMAGE": "container image that runs",
+    "LISTEN_ADDR": "where `billing-etl serve` listens, host:port",
 }
 
 SOURCE_KEYS: Final[dict[str, str]] = {
@@ -187,10 +188,15 @@ class Settings:
     payload_retention: timedelta = timedelta(days=35)
     delivery_alert: timedelta = timedelta(hours=2)
     image: str = ""
+    listen_addr: tuple[str, int] = ("127.0.0.1", 8081)
 
     @classmethod
     def from_environment(
-        cls, env: Mapping[str, str], connection_token: ConnectionToken | None = None
+        cls,
+        env: Mapping[str, str],
+        connection_token: ConnectionToken | None = None,
+        *,
+        with_tokens: bool = True,
     ) -> "Settings":
         """Reads and checks every setting.
 
@@ -198,6 +204,7 @@ class Settings:
             env: the environment, usually ``os.environ``.
             connection_token: gives the token of an Airflow connection; without it, sources with
                 a ``connection_id`` are known but cannot be asked.
+            with_tokens: False for a process that asks no source and need not hold their tokens.
 
         Raises:
             UsageError: a value is missing or malformed; the message names the variable.
@@ -207,7 +214,7 @@ class Settings:
         s3_enabled = _boolean(env, "BILLING_S3_ENABLED", False)
         return cls(
             database_url=_database_url(env),
-            sources=_sources(env, region, service_token, connection_token),
+            sources=_sources(env, region, service_token, connection_token, with_tokens),
             internal_service_token=service_token,
             default_region=region,
             source_revision=env.get("SOURCE_REVISION", ""),
@@ -246,6 +253,7 @@ class Settings:
             payload_retention=_duration(env, "BILLING_PAYLOAD_RETENTION", timedelta(days=35)),
             delivery_alert=_duration(env, "BILLING_DELIVERY_ALERT", timedelta(hours=2)),
             image=env.get("IMAGE", ""),
+            listen_addr=_listen_addr(env),
         )
 
     @property
@@ -303,13 +311,15 @@ def _sources(
     default_region: str,
     service_token: str | None,
     connection_token: ConnectionToken | None,
+    with_tokens: bool,
 ) -> tuple[Source, ...]:
     entries, setting = _source_entries(env)
     sources: dict[str, Source] = {}
     for position, entry in enumerate(entries):
         values = _source_values(setting, position, entry)
         values.setdefault("region", default_region)
-        values["token"] = _token(setting, values, env, service_token, connection_token)
+        if with_tokens:
+            values["token"] = _token(setting, values, env, service_token, connection_token)
         try:
             source = Source(**values)
         except UsageError as error:
@@ -544,6 +554,15 @@ def _formats(env: Mapping[str, str]) -> frozenset[str]:
     if "jsonl" not in formats or not formats <= {"jsonl", "parquet"}:
         raise _wrong("BILLING_S3_FORMATS", "jsonl, or jsonl,parquet", repr(text))
     return formats
+
+
+def _listen_addr(env: Mapping[str, str]) -> tuple[str, int]:
+    """Host and port; without a host, as in ``:8081``, every address of the machine."""
+    text = env.get("LISTEN_ADDR") or "127.0.0.1:8081"
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]*)):([0-9]{1,5})", text)
+    if match is None or int(match[3]) > 65535:
+        raise _wrong("LISTEN_ADDR", "host:port such as 127.0.0.1:8081 or :8081", repr(text))
+    return match[1] or match[2] or "0.0.0.0", int(match[3])  # noqa: S104 - asked for
 
 
 def _event_types(env: Mapping[str, str]) -> frozenset[str] | None:

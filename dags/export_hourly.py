@@ -32,11 +32,12 @@ from typing import Any
 
 from airflow.sdk import DAG, TriggerRule, get_current_context, task
 from billing_airflow import policy
-from billing_airflow.context import hour_ranges, interval_hours, param_hours, task_engine
+from billing_airflow.context import interval_hours, param_hours, task_engine
 from billing_airflow.metrics import send_delivery_metrics
 from billing_airflow.waiting import wait_until_ready
 
 from billing_etl.errors import MismatchError
+from billing_etl.hours import hour_ranges
 from billing_etl.pipeline.deliver import deliver_hours, pending_hours
 
 _log = logging.getLogger(__name__)

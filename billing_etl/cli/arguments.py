@@ -94,6 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
     closing.add_argument("--reason", required=True, metavar="T")
 
     command("status", commands.status, "sources, checkpoints, lag, backlog, open findings")
+    command("serve", commands.serve, "the HTTP interface alone, on LISTEN_ADDR")
     exporter = command("exporter", commands.exporter, "a development exporter")
     exporter.add_argument("--store", required=True, type=Path, metavar="FILE")
     exporter.add_argument("--listen", required=True, metavar="HOST:PORT")

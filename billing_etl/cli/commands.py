@@ -1,6 +1,7 @@
 """What each command does: settings, one pipeline call, its result printed."""
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -254,6 +255,18 @@ def status(arguments: Arguments, env: Environment, output: Output) -> int:
     output.table({}, "Backlog", ("event_type", "pending", "oldest_hour"), document["backlog"])
     output.table({}, "Delivery", _HEALTH_COLUMNS, document["delivery"])
     output.table({}, "Open findings", ("kind", "count", "oldest"), document["open_findings"])
+    return 0
+
+
+def serve(arguments: Arguments, env: Environment, output: Output) -> int:
+    # Imported here: no other command needs a server.
+    from billing_etl.http.serve import serve
+
+    def announce(address: str) -> None:
+        output.result({"listening": address}, f"serving on {address}")
+        sys.stdout.flush()
+
+    serve(env, announce)
     return 0
 
 

@@ -1,6 +1,7 @@
 """Collecting: from what an exporter serves to the stored state of an hour, in one transaction."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,7 +35,14 @@ from billing_etl.store.sources import (
     register_source,
 )
 
-__all__ = ["CollectResult", "CollectSummary", "collect_hour", "collect_hours", "open_hours"]
+__all__ = [
+    "CollectResult",
+    "CollectSummary",
+    "collect_hour",
+    "collect_hours",
+    "open_hours",
+    "sums",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -75,6 +83,15 @@ def collect_hours(
     return CollectSummary(results, failures)
 
 
+def sums(results: Iterable[CollectResult]) -> dict[str, int]:
+    """The whole-number counts of several results, added up."""
+    total: Counter[str] = Counter()
+    for result in results:
+        counts = result.as_dict().items()
+        total.update({name: value for name, value in counts if type(value) is int})
+    return dict(total)
+
+
 def _label(hours: Sequence[Hour]) -> str:
     return ", ".join(map(str, hours)) if len(hours) < 4 else f"{hours[0]} to {hours[-1]}"
 
@@ -101,8 +118,10 @@ def collect_hour(
             refused; the stored hour is as it was and the source keeps the error.
     """
     if run_id is None:
-        with engine.run("collect", hour) as run:
-            return collect_hour(engine, source, hour, run.run_id)
+        with engine.run("collect", f"{source.source_id} {hour}") as run:
+            result = collect_hour(engine, source, hour, run.run_id)
+            run.counts = {"hours": 1, **sums([result])}
+            return result
     try:
         with engine.connect() as connection:
             lock_source(connection, source.source_id, hour)

@@ -13,7 +13,8 @@ class Engine:
     """Settings plus the ways to reach the database; built by the CLI, a DAG task or a test.
 
     Attributes:
-        external_id: what started the run, such as an Airflow run id; kept in the run records.
+        external_id: what started the run; kept in the run records. Of a step of a job it is
+            ``<job> <run of the job> <step>``, none of which holds a space.
     """
 
     settings: Settings

@@ -28,13 +28,14 @@ class FactWriter:
 
     Attributes:
         written: facts written or to be changed so far.
+        unchanged: facts of the hour that stood already as they are.
     """
 
     def __init__(self, connection: Connection, sealings: dict[int, int]) -> None:
         self._connection, self._sealings = connection, sealings
         self._usage = UsageChanges()
         self._to_change: list[Difference] = []
-        self.written = 0
+        self.written = self.unchanged = 0
 
     def take(self, difference: Difference) -> None:
         """Writes what is new in a difference, and remembers the rest."""
@@ -56,7 +57,9 @@ class FactWriter:
         """Writes an hour of which something is stored, block by block; new facts as rated."""
         for block in samples.blocks():
             rows = _rows(deltas.facts_of(block), series_ids, rating)
-            self.take(fact_difference(stored(block), rows))
+            difference = fact_difference(stored(block), rows)
+            self.unchanged += len(rows) - len(difference.inserted) - len(difference.updated)
+            self.take(difference)
 
     def take_new_hour(
         self,

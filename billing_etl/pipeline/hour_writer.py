@@ -50,6 +50,7 @@ _CLOCK_AHEAD_NS: Final = 5 * NS_PER_MINUTE
 class CollectResult:
     """What one collection of a source-hour did. Counts are samples unless named otherwise.
 
+    ``facts_unchanged``: facts that stood already as they are, which were left alone.
     ``account_hours_rated``: rated in the same write (R4); `rate` does the others.
     """
 
@@ -64,6 +65,7 @@ class CollectResult:
     baselines: int
     quarantined: int
     facts_written: int
+    facts_unchanged: int
     account_hours_rated: int
 
     def as_dict(self) -> dict[str, Any]:
@@ -233,7 +235,7 @@ class HourWriter:
         outcome: Literal["collected", "unchanged"] = (
             "collected" if changed or facts.written else "unchanged"
         )
-        return self._result(outcome, counts, facts.written, rated)
+        return self._result(outcome, counts, facts, rated)
 
     def _judged(
         self,
@@ -375,7 +377,7 @@ class HourWriter:
         self,
         outcome: Literal["collected", "unchanged"],
         counts: dict[str, Any],
-        written: int,
+        facts: FactWriter,
         rated: int,
     ) -> CollectResult:
         names = ("state", "snapshots", "samples", "used", "duplicates", "baselines", "quarantined")
@@ -383,7 +385,8 @@ class HourWriter:
             source_id=self.source.source_id,
             hour=self.hour,
             outcome=outcome,
-            facts_written=written,
+            facts_written=facts.written,
+            facts_unchanged=facts.unchanged,
             account_hours_rated=rated,
             **{name: counts[name] for name in names},
         )
@@ -424,6 +427,7 @@ class HourWriter:
             hour=self.hour,
             outcome="history_shrunk",
             facts_written=0,
+            facts_unchanged=0,
             account_hours_rated=0,
             **row,
         )

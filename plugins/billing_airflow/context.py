@@ -2,7 +2,7 @@
 
 import gc
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
@@ -102,14 +102,3 @@ def interval_hours(context: Context) -> HourRange:
 def _hour(instant: datetime) -> Hour:
     # Airflow gives a subclass with an arithmetic of its own; Hour wants a plain datetime.
     return Hour.of(datetime.fromtimestamp(instant.timestamp(), UTC))
-
-
-def hour_ranges(hours: Iterable[Hour]) -> list[HourRange]:
-    """The same hours as the fewest ranges, oldest first."""
-    ranges: list[HourRange] = []
-    for hour in sorted(set(hours)):
-        if ranges and ranges[-1].end == hour:
-            ranges[-1] = HourRange(ranges[-1].start, hour.next)
-        else:
-            ranges.append(HourRange.single(hour))
-    return ranges

@@ -1,12 +1,22 @@
 """The Airflow plugin of the project; Airflow finds it in the plugins folder."""
 
+from functools import cached_property
+from typing import Any
+
 from airflow.plugins_manager import AirflowPlugin
 
 from billing_airflow import pools, preload
 
 
 class BillingPlugin(AirflowPlugin):
-    """Makes the project's pool when the scheduler starts, and imports what tasks need."""
+    """Makes the project's pool when the scheduler starts, imports what tasks need, serves HTTP."""
 
     name = "billing"
     listeners = [pools, preload]  # noqa: RUF012 - declared so by the base class
+
+    @cached_property
+    def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
+        """Made when the API server asks for it: every component loads plugins, tasks too."""
+        from billing_airflow.web import application
+
+        return [{"app": application(), "url_prefix": "/billing", "name": "billing"}]

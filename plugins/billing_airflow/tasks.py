@@ -9,19 +9,12 @@ from typing import Any, Final, TypeAlias
 
 from airflow.sdk import TriggerRule, get_current_context, task
 
-from billing_airflow.context import hour_ranges, interval_hours, param_hours, task_engine
+from billing_airflow.context import interval_hours, param_hours, task_engine
 from billing_airflow.pools import EXPORTER_POOL
-from billing_etl.errors import BillingError, RetryableError, TerminalError, UsageError
-from billing_etl.hours import Hour, HourRange, parse_hour
-from billing_etl.pipeline.collect import collect_hour, open_hours
-from billing_etl.pipeline.engine import Engine
+from billing_etl.hours import Hour, HourRange, hour_ranges, parse_hour
 from billing_etl.pipeline.heartbeat import watch_delivery
+from billing_etl.pipeline.jobs import collect_source, plan_collection
 from billing_etl.pipeline.rate import rate_hours
-from billing_etl.settings import Source
-
-# An exporter that could not be reached for so many hours is down: of the hours that are left only
-# the newest is tried, so that a dead exporter does not hold its pool slot for all of them.
-UNREACHABLE_HOURS: Final = 2
 
 # The name of a mapped task, such as "jp-1: 3 hours, 2026-04-08T10 to 2026-04-08T12".
 SOURCE_AND_HOURS: Final = (
@@ -47,21 +40,14 @@ def list_sources(running_hour: bool = False) -> list[dict[str, Any]]:
         named = None if running_hour else param_hours(context)
         own = HourRange.single(Hour.of(datetime.now(UTC))) if running_hour else named
         own = own or interval_hours(context)
-        plan = []
-        for source in _chosen_sources(engine, context["params"].get("sources") or []):
-            earlier = [] if named else open_hours(engine, source, before=own.start)
-            hours = [str(hour) for hour in [*earlier, *own]]
-            plan.append({"source_id": source.source_id, "hours": hours})
+        plan = [
+            {"source_id": source.source_id, "hours": [str(hour) for hour in hours]}
+            for source, hours in plan_collection(
+                engine, own, context["params"].get("sources") or [], with_open=named is None
+            )
+        ]
     _log.info("own hours %s; plan %s", own, plan)
     return plan
-
-
-def _chosen_sources(engine: Engine, source_ids: list[str]) -> list[Source]:
-    enabled = {source.source_id: source for source in engine.settings.enabled_sources}
-    unknown = sorted(set(source_ids) - set(enabled))
-    if unknown:
-        raise UsageError(f"Param sources: expected some of {sorted(enabled)}, got {unknown}")
-    return [enabled[source_id] for source_id in source_ids or enabled]
 
 
 @task(pool=EXPORTER_POOL, map_index_template=SOURCE_AND_HOURS)
@@ -70,29 +56,9 @@ def collect(source_id: str, hours: list[str]) -> dict[str, Any]:
 
     An hour that fails does not stop the ones after it; the task fails at the end.
     """
-    results: list[dict[str, Any]] = []
-    unreachable: list[str] = []
-    refused: list[str] = []
-    with task_engine() as engine, engine.run("collect", f"{source_id} {_label(hours)}") as run:
+    with task_engine() as engine:
         source = engine.settings.source(source_id)
-        for hour in hours:
-            if len(unreachable) >= UNREACHABLE_HOURS and hour != hours[-1]:
-                continue
-            try:
-                result = collect_hour(engine, source, parse_hour(hour), run.run_id)
-            except RetryableError as error:
-                unreachable.append(str(error))
-            except BillingError as error:
-                refused.append(str(error))
-            else:
-                results.append(result.as_dict())
-                _log.info("%s", results[-1])
-        run.counts = {"hours": len(results), **_sums(results)}
-        if unreachable:
-            raise RetryableError("; ".join(unreachable + refused))
-        if refused:
-            raise TerminalError("; ".join(refused))
-    return {"source_id": source_id, "hours": hours, **_sums(results)}
+        return collect_source(engine, source, [parse_hour(hour) for hour in hours])
 
 
 @task(trigger_rule=TriggerRule.ALL_DONE)
@@ -120,13 +86,3 @@ def report(collected: Returned, rated: Returned) -> dict[str, Any]:
     summary = {"hours": rated["hours"], "collected": collected[:], "rated": rated}
     _log.info("%s", summary)
     return summary
-
-
-def _label(hours: list[str]) -> str:
-    return " ".join(str(part) for part in hour_ranges(parse_hour(hour) for hour in hours))
-
-
-def _sums(results: list[dict[str, Any]]) -> dict[str, int]:
-    """The whole-number counts of several results, added up."""
-    keys = [key for key, value in results[0].items() if type(value) is int] if results else []
-    return {key: sum(result[key] for result in results) for key in keys}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import httpx
 import pytest
 from stored_rows import row_versions, rows
 
@@ -178,6 +179,22 @@ def test_airflow_collects_rates_delivers_and_reconciles(line: Line) -> None:
         f" where hour >= '{line.hours.start.start}' group by 1, 2 order by 1, 2",
     )
     assert checks == [(hour.start, "clean", 6) for hour in line.hours]
+
+    # The same over HTTP: a job is a run of the DAG, and its end is waited for.
+    headers = {"Authorization": f"Bearer {line.api.token()}"}
+    with httpx.Client(base_url=f"{line.api.base_url}/billing", headers=headers) as billing:
+        answer = billing.post("/v1/jobs/collect-and-rate", params=hours, timeout=PATIENCE_SECONDS)
+        health, status = billing.get("/healthz"), billing.get("/v1/status").json()
+    assert answer.status_code == 200, answer.text
+    report = answer.json()
+    assert (report["status"], report["written_minutes"], report["replayed_minutes"]) == (
+        "ok",
+        0,
+        180,
+    )
+    assert [source["source_id"] for source in report["sources"]] == ["jp-1"]
+    assert (status["run_id"], status["finished_at"]) == (report["run_id"], report["finished_at"])
+    assert (health.status_code, health.json()) == (200, {"status": "ok", "message": ""})
 
     # A cleared task and a second backfill change no row and send no byte.
     stored, delivered = row_versions(line.database_url), line.objects()

@@ -67,6 +67,7 @@ def test_every_setting_is_read() -> None:
             "BILLING_DELIVERY_ALERT": "3h",
             "BILLING_PAYLOAD_RETENTION": "400d",
             "IMAGE": "registry/billing:1",
+            "LISTEN_ADDR": "[::1]:9000",
         }
     )
 
@@ -99,6 +100,7 @@ def test_every_setting_is_read() -> None:
         delivery_alert=timedelta(hours=3),
         payload_retention=timedelta(days=400),
         image="registry/billing:1",
+        listen_addr=("::1", 9000),
     )
     assert settings.require_database_url() == "postgresql://u:p@db/billing"
 
@@ -117,6 +119,9 @@ def test_no_event_types_is_not_all_event_types() -> None:
     ("name", "value"),
     [
         ("DATABASE_URL", "mysql://u:p@db/billing"),
+        ("LISTEN_ADDR", "8081"),
+        ("LISTEN_ADDR", "127.0.0.1:65536"),
+        ("LISTEN_ADDR", "http://127.0.0.1:80"),
         ("EXPORTER_SOURCES_JSON", "{"),
         ("EXPORTER_SOURCES_JSON", "{}"),
         ("EXPORTER_SOURCES_JSON", "[7]"),

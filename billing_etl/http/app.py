@@ -1,0 +1,233 @@
+"""The application: its routes, and how errors are told."""
+
+import asyncio
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.encoders import jsonable_encoder
+from fastapi.responses import JSONResponse
+
+from billing_etl.errors import BillingError, UsageError
+from billing_etl.http.access import Guards
+from billing_etl.http.image import identity_of
+from billing_etl.http.requests import read_request
+from billing_etl.http.runner import (
+    BusyError,
+    JobRunner,
+    JobUnderWayError,
+    RunState,
+    UnknownJobError,
+)
+from billing_etl.pipeline import job_reports
+from billing_etl.pipeline.engine import Engine
+from billing_etl.pipeline.job_reports import JOB_NAMES, NEVER, JobReport, Status
+
+POLL_SECONDS: Final = 0.5
+MAX_BODY_BYTES: Final = 65_536
+MAX_ERROR: Final = 1000  # of what was sent, an error repeats no more
+
+_RUN_ID: Final = re.compile("[!-~]{1,250}")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Site:
+    """What the application is joined to.
+
+    Attributes:
+        environment: of this process; ``IMAGE`` and ``SOURCE_REVISION`` are shown.
+        engine: gives the engine; raises ``BillingError`` while the settings are not usable.
+        guards: who may call what.
+        runner: what runs jobs.
+    """
+
+    environment: Mapping[str, str]
+    engine: Callable[[], Engine]
+    guards: Guards
+    runner: JobRunner
+
+
+def create_app(site: Site) -> FastAPI:
+    """The application, to be mounted or served as it is. Every route is open or guarded by name."""
+    # Without its own pages: they would be open, and load scripts from other hosts.
+    app = FastAPI(title="Billing", openapi_url=None, docs_url=None, redoc_url=None)
+    app.include_router(_open_routes(site))
+    app.include_router(_status_routes(site))
+    for job in JOB_NAMES:
+        app.include_router(_job_routes(site, job))
+    _tell_errors(app)
+    return app
+
+
+def _open_routes(site: Site) -> APIRouter:
+    router = APIRouter()
+    started_at = datetime.now(UTC)
+    # Anyone may ask, so all who ask at the same time get one answer: together they hold one
+    # connection to the database at most.
+    asking: asyncio.Task[tuple[bool, str]] | None = None
+
+    @router.get("/api/ping")
+    def ping() -> JSONResponse:
+        return _answer(200, identity_of(site.environment.get("IMAGE", "")))
+
+    @router.get("/healthz")
+    async def healthz() -> JSONResponse:
+        nonlocal asking
+        if asking is None or asking.done():
+            asking = asyncio.create_task(run_in_threadpool(_health, site, started_at))
+        is_ok, message = await asyncio.shield(asking)
+        status = "ok" if is_ok else "degraded"
+        return _answer(200 if is_ok else 503, {"status": status, "message": message})
+
+    return router
+
+
+def _health(site: Site, started_at: datetime) -> tuple[bool, str]:
+    try:
+        engine = site.engine()
+    except BillingError as error:
+        _log.warning("health: %s", error)
+        return False, "the configuration is not usable; see the log"
+    return job_reports.health(engine, started_at, datetime.now(UTC))
+
+
+def _status_routes(site: Site) -> APIRouter:
+    router = APIRouter(dependencies=[Depends(site.guards.read())])
+
+    @router.get("/readyz")
+    def readyz() -> JSONResponse:
+        try:
+            job_reports.check_database(site.engine())
+        except BillingError as error:
+            return _answer(503, {"status": "not ready", "message": str(error)})
+        return _answer(200, {"status": "ready", "message": ""})
+
+    @router.get("/v1/status")
+    def status(request: Request) -> JSONResponse:
+        for name in request.query_params:
+            if name != "run_id":
+                raise HTTPException(400, f"{name[:40]!r}: expected run_id or nothing, got that")
+        run_id = request.query_params.get("run_id")
+        if run_id is not None and not _RUN_ID.fullmatch(run_id):
+            raise HTTPException(400, "run_id: expected up to 250 characters without spaces")
+        if run_id is None:
+            report = job_reports.latest_job(site.engine(), datetime.now(UTC))
+        else:
+            report = _find(site, run_id)
+        about = {
+            "image": site.environment.get("IMAGE", ""),
+            "source_revision": site.environment.get("SOURCE_REVISION", ""),
+        }
+        return _answer(200, report.as_dict() | about)
+
+    return router
+
+
+def _find(site: Site, run_id: str) -> JobReport:
+    for job in JOB_NAMES:
+        report = _report(site, job, run_id, site.runner.state(job, run_id))
+        if report is not None:
+            return report
+    raise HTTPException(404, f"run_id: expected a run of a job, got {run_id!r}")
+
+
+def _job_routes(site: Site, job: str) -> APIRouter:
+    router = APIRouter()
+    guard = site.guards.run(job)
+
+    @router.post(f"/v1/jobs/{JOB_NAMES[job]}")
+    async def run(request: Request, caller: Annotated[str, Depends(guard)]) -> JSONResponse:
+        settings = (await run_in_threadpool(site.engine)).settings
+        query, now = request.query_params.multi_items(), datetime.now(UTC)
+        try:
+            asked = read_request(job, query, await _body(request), settings, now)
+            run_id = await run_in_threadpool(site.runner.start, asked.job, caller)
+        except UsageError as error:
+            raise HTTPException(400, str(error)[:MAX_ERROR]) from None
+        state = await _wait(site, job, run_id, asked.wait_seconds, request)
+        report = await run_in_threadpool(_report, site, job, run_id, state)
+        assert report is not None
+        if not state.ended:
+            return _answer(202, report.as_dict())
+        return _answer(503 if report.status == "error" else 200, report.as_dict())
+
+    return router
+
+
+async def _body(request: Request) -> object:
+    text = b""
+    async for part in request.stream():
+        text += part
+        if len(text) > MAX_BODY_BYTES:
+            raise HTTPException(413, f"body: expected at most {MAX_BODY_BYTES} bytes, got more")
+    if not text.strip():
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise UsageError("body: expected a JSON object, got text that is no JSON") from None
+
+
+async def _wait(site: Site, job: str, run_id: str, wait_seconds: int, request: Request) -> RunState:
+    """Waits for the end of a run, until the limit, or as long as the caller does."""
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        state = await run_in_threadpool(site.runner.state, job, run_id) or RunState("queued")
+        left = deadline - time.monotonic()
+        if state.ended or left <= 0 or await request.is_disconnected():
+            return state
+        await asyncio.sleep(min(POLL_SECONDS, left))
+
+
+def _report(site: Site, job: str, run_id: str, state: RunState | None) -> JobReport | None:
+    """What is known of a run, from its steps and from what runs it."""
+    report = job_reports.job_run(site.engine(), job, run_id, datetime.now(UTC))
+    if state is None:
+        return report
+    if report is None:
+        report = replace(NEVER, job=JOB_NAMES[job], run_id=run_id)
+        if state.phase == "success":  # there was nothing to do
+            return replace(report, status="ok", error=state.note)
+    if state.phase == "failed" and report.status not in {"partial", "error"}:
+        return replace(report, status="error", error=state.note or report.error)
+    if state.ended:
+        return report
+    status: Status = "queued" if state.phase == "queued" else "running"
+    return replace(report, status=status, error=state.note, finished_at=None)
+
+
+# --- answers and errors --------------------------------------------------------------------------
+
+
+def _answer(status: int, content: Any) -> JSONResponse:
+    # Numbers of a moment ago would be as wrong as an answer for someone else.
+    headers = {"Cache-Control": "no-store"}
+    return JSONResponse(jsonable_encoder(content), status, headers)
+
+
+def _tell_errors(app: FastAPI) -> None:
+    """Every error is JSON with one line ``detail``; none shows what a caller sent in headers."""
+
+    @app.exception_handler(BillingError)
+    async def told(_: Request, error: BillingError) -> JSONResponse:
+        content: dict[str, str] = {"detail": str(error)}
+        if isinstance(error, JobUnderWayError):
+            return _answer(409, content | {"run_id": error.run_id})
+        if isinstance(error, UnknownJobError):
+            return _answer(404, content)
+        if isinstance(error, BusyError):
+            return _answer(429, content)
+        return _answer(503, content)
+
+    @app.exception_handler(Exception)
+    async def untold(_: Request, error: Exception) -> JSONResponse:
+        return _answer(500, {"detail": f"internal error ({type(error).__name__}); see the log"})

@@ -1,0 +1,15 @@
+"""What the plugin mounts on the API server."""
+
+import pytest
+
+from billing_etl.http.access import unguarded
+
+
+@pytest.mark.usefixtures("airflow")
+def test_every_mounted_route_is_open_on_purpose_or_guarded() -> None:
+    from billing_airflow.plugin import BillingPlugin
+
+    (mounted,) = BillingPlugin().fastapi_apps
+    assert mounted["url_prefix"] == "/billing"
+    assert len(mounted["app"].routes) >= 6
+    assert unguarded(mounted["app"].routes) == []

@@ -1,0 +1,239 @@
+"""The interface in Airflow's real API server: its users, the service token, runs of DAGs.
+
+No scheduler runs: what is started stays queued. A run to its end is in `tests/e2e`.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import httpx
+import psycopg
+import pytest
+
+from billing_etl.local.airflow import LocalAirflow
+from billing_etl.local.postgres import EmbeddedPostgres
+from billing_etl.local.processes import ManagedProcess, free_ports
+from billing_etl.settings import SETTINGS
+
+TOKEN = "service-token"
+COLLECT = "/billing/v1/jobs/collect-and-rate"
+RECONCILE = "/billing/v1/jobs/reconcile"
+NO_WAIT = {"wait": "false"}
+PASSWORDS = {"admin": "pw-admin", "viewer": "pw-viewer", "user": "pw-user"}
+START_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class ApiServer:
+    """Airflow's API server over a metadata database that knows the DAGs."""
+
+    base_url: str
+    metadata_url: str
+
+    def client(self, user: str | None = None, token: str | None = None) -> httpx.Client:
+        if user is not None:
+            login = {"username": user, "password": PASSWORDS[user]}
+            answer = httpx.post(f"{self.base_url}/auth/token", json=login)
+            token = answer.raise_for_status().json()["access_token"]
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        return httpx.Client(base_url=self.base_url, headers=headers, timeout=60)
+
+    def runs(self) -> int:
+        with psycopg.connect(self.metadata_url) as connection:
+            row = connection.execute("select count(*) from dag_run").fetchone()
+        return int(row[0]) if row else 0
+
+
+@pytest.fixture(scope="module")
+def server(
+    postgres_server: EmbeddedPostgres,
+    migrated_template: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[ApiServer]:
+    postgres_server.create_database("airflow_http")
+    postgres_server.create_database("billing_http", migrated_template)
+    home = tmp_path_factory.mktemp("airflow-http")
+    port = free_ports(1)[0]
+    # The token of the source is not there: a server that asks no source does without.
+    source = {"source_id": "jp-1", "base_url": "http://127.0.0.1:9", "token_env": "TOKEN_JP1"}
+    airflow = LocalAirflow(
+        home=home,
+        metadata_url=postgres_server.url("airflow_http"),
+        port=port,
+        task_environment=dict.fromkeys(SETTINGS, "")
+        | {
+            "DATABASE_URL": postgres_server.url("billing_http"),
+            "EXPORTER_SOURCES_JSON": json.dumps([source]),
+            "INTERNAL_SERVICE_TOKEN": TOKEN,
+            "IMAGE": "registry.example.com/billing:v1.4.2",
+            "SOURCE_REVISION": "rev-7",
+        },
+    )
+    environment = airflow.environment()
+    passwords = home / "users.json"
+    passwords.write_text(json.dumps(PASSWORDS))
+    environment |= {
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer,user:user",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+    }
+    command = [sys.executable, "-m", "airflow"]
+    for name, *arguments in (("migrate", "db", "migrate"), ("reserialize", "dags", "reserialize")):
+        log = home / f"{name}.log"
+        with ManagedProcess([*command, *arguments], log=log, environment=environment) as process:
+            assert process.wait(START_SECONDS) == 0, log.read_text()
+    log = home / "api-server.log"
+    serve = [*command, "api-server", "--host", "127.0.0.1", "--port", str(port)]
+    with ManagedProcess(serve, log=log, environment=environment) as process:
+        deadline = time.monotonic() + START_SECONDS
+        while not answers(airflow.url):
+            assert process.exit_code is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+        yield ApiServer(airflow.url, postgres_server.url("airflow_http"))
+
+
+def answers(base_url: str) -> bool:
+    try:
+        return httpx.get(f"{base_url}/billing/api/ping").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def hours(first: int) -> dict[str, str]:
+    """One hour of a day, another one for each test: runs stay queued."""
+    return {"from_hour": f"2026-04-08T{first:02}", "to_hour": f"2026-04-08T{first + 1:02}"}
+
+
+# --- who may ---------------------------------------------------------------------------------
+
+
+def test_anonymous_callers_get_ping_and_health_and_nothing_else(server: ApiServer) -> None:
+    for token in (None, "wrong", TOKEN + "x", "a.b.c"):
+        with server.client(token=token) as client:
+            ping, health = client.get("/billing/api/ping"), client.get("/billing/healthz")
+            refused = [
+                client.get("/billing/readyz"),
+                client.get("/billing/v1/status"),
+                client.post(COLLECT, params=NO_WAIT),
+                client.post(RECONCILE, params={"from_hour": "nonsense"}),
+            ]
+            hidden = client.get("/billing/docs"), client.get("/billing/openapi.json")
+        assert ping.json() == {
+            "image": "registry.example.com/billing:v1.4.2",
+            "tag": "v1.4.2",
+            "commit": "",
+            "version": "v1.4.2",
+        }
+        assert (health.status_code, health.json()) == (200, {"status": "ok", "message": ""})
+        assert [answer.status_code for answer in refused] == [401] * 4, token
+        assert [answer.status_code for answer in hidden] == [404] * 2
+    assert server.runs() == 0
+
+
+def test_a_viewer_may_look_and_start_nothing(server: ApiServer) -> None:
+    before = server.runs()
+    with server.client("viewer") as client:
+        looked = [client.get("/billing/readyz"), client.get("/billing/v1/status")]
+        refused = [client.post(COLLECT, params=NO_WAIT), client.post(RECONCILE, params=NO_WAIT)]
+    assert [answer.status_code for answer in looked] == [200, 200]
+    assert looked[1].json()["source_revision"] == "rev-7"
+    assert [answer.status_code for answer in refused] == [403, 403]
+    assert server.runs() == before
+
+
+@pytest.mark.parametrize(("caller", "hour"), [("admin", 1), ("user", 2), (None, 3)])
+def test_who_may_trigger_a_dag_or_has_the_token_starts_jobs(
+    server: ApiServer, caller: str | None, hour: int
+) -> None:
+    with server.client(caller, token=None if caller else TOKEN) as client:
+        answer = client.post(COLLECT, params=NO_WAIT | hours(hour) | {"sources": "jp-1"})
+    assert answer.status_code == 202, answer.text
+    report = answer.json()
+    assert (report["job"], report["status"]) == ("collect-and-rate", "queued")
+    assert report["error"] == "it waits as DAG collect_and_rate is paused; switch it on"
+
+    with server.client("admin") as client:
+        run = client.get(f"/api/v2/dags/collect_and_rate/dagRuns/{report['run_id']}").json()
+        status = client.get("/billing/v1/status", params={"run_id": report["run_id"]}).json()
+    assert run["conf"] == hours(hour) | {"sources": ["jp-1"]}
+    assert run["triggering_user_name"] == (caller or "service token")
+    assert status["status"] == "queued"
+
+
+def test_the_session_of_a_browser_counts(server: ApiServer) -> None:
+    with server.client("admin") as client:
+        token = client.headers["Authorization"].removeprefix("Bearer ")
+    with httpx.Client(base_url=server.base_url, cookies={"_token": token}) as browser:
+        assert browser.get("/billing/v1/status").status_code == 200
+
+
+# --- jobs ------------------------------------------------------------------------------------
+
+
+def test_the_same_job_is_refused_while_it_is_under_way(server: ApiServer) -> None:
+    with server.client(token=TOKEN) as client:
+        first = client.post(RECONCILE, json=hours(4) | {"wait_seconds": 1})
+        again = client.post(RECONCILE, params=hours(4) | NO_WAIT)
+        other = client.post(RECONCILE, params=hours(5) | NO_WAIT)
+        with psycopg.connect(server.metadata_url) as connection:
+            connection.execute(
+                "update dag_run set state = 'failed' where run_id = %s", (first.json()["run_id"],)
+            )
+        later = client.post(RECONCILE, params=hours(4) | NO_WAIT)
+        failed = client.get("/billing/v1/status", params={"run_id": first.json()["run_id"]})
+
+    assert (first.status_code, again.status_code, other.status_code) == (202, 409, 202)
+    assert again.json()["run_id"] == first.json()["run_id"]
+    assert first.json()["run_id"] in again.json()["detail"]
+    assert later.status_code == 202
+    assert later.json()["run_id"] == first.json()["run_id"].removesuffix("1") + "2"
+    assert failed.json()["status"] == "error"
+    assert "see the logs of its tasks in Airflow" in failed.json()["error"]
+
+
+def test_of_many_at_once_one_is_started(server: ApiServer) -> None:
+    with server.client(token=TOKEN) as client, ThreadPoolExecutor(8) as threads:
+        posts = [threads.submit(client.post, COLLECT, params=hours(6) | NO_WAIT) for _ in range(8)]
+        codes = sorted(post.result().status_code for post in posts)
+    assert codes == [202] + [409] * 7
+
+
+def test_a_wrong_method_is_405(server: ApiServer) -> None:
+    with server.client("admin") as client:
+        answers = [client.get(COLLECT), client.put(RECONCILE), client.post("/billing/v1/status")]
+    assert [answer.status_code for answer in answers] == [405] * 3
+
+
+def test_bad_input_is_one_line_and_starts_nothing(server: ApiServer) -> None:
+    before = server.runs()
+    bad = [
+        {"from_hour": "2026-04-08T12"},
+        {"from_hour": "2026-04-08T12", "to_hour": "2026-04-08T12"},
+        {"from_hour": "2026-04-08T12:30:00Z", "to_hour": "2026-04-08T13"},
+        {"from_hour": "2969-01-01T00", "to_hour": "2969-01-01T01"},
+        {"sources": "jp-9"},
+        {"dag_id": "reconcile"},
+    ]
+    with server.client("admin") as client:
+        for params in bad:
+            answer = client.post(COLLECT, params=params)
+            assert answer.status_code == 400, params
+            assert "\n" not in answer.json()["detail"]
+    assert server.runs() == before
+
+
+def test_a_dag_that_is_not_there_is_404(server: ApiServer) -> None:
+    stale = "update dag set is_stale = %s where dag_id = 'reconcile'"
+    with psycopg.connect(server.metadata_url, autocommit=True) as connection:
+        connection.execute(stale, (True,))
+        try:
+            with server.client("admin") as client:
+                answer = client.post(RECONCILE, params=hours(7))
+        finally:
+            connection.execute(stale, (False,))
+    assert answer.status_code == 404
+    assert answer.json()["detail"].startswith("expected a DAG reconcile, got none")
