@@ -409,3 +409,13 @@ def test_the_documented_settings_are_those_that_are_read() -> None:
 
     assert set(env) == set(SETTINGS)
     assert room.SOURCE_KEYS.keys() == {*Source.__dataclass_fields__} - {"token"}
+
+
+def test_a_process_that_asks_no_source_needs_no_tokens() -> None:
+    env = sources(SOURCE | {"token_env": "TOKEN_JP1"})
+
+    settings = Settings.from_environment(env, with_tokens=False)
+
+    assert [source.token for source in settings.sources] == [None]
+    with pytest.raises(UsageError, match="TOKEN_JP1"):
+        Settings.from_environment(env)
