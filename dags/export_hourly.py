@@ -3,9 +3,8 @@
 **Runs** every hour for the hour that just ended, as soon as that is collected (`wait_until_ready`,
 for twenty minutes at most), and for every earlier hour with something to seal or to send. An hour
 is sealed when all its sources are complete or lost, or when the grace (`BILLING_SEAL_GRACE`) is
-over; until then it is reported as `open` and a later run takes it up.
-With `BILLING_S3_ENABLED` off nothing is sealed and S3 is not asked; switched on later, everything
-since then is delivered.
+over; until then it is reported as `open` and a later run takes it up. With `BILLING_S3_ENABLED`
+off nothing is sealed and S3 is not asked; switched on later, everything since then is delivered.
 
 **Params** of a manual run ("Trigger"): `from_hour` and `to_hour`, such as `2026-04-08T12`, UTC,
 `to_hour` itself left out; then exactly these hours are delivered. Without them: the run's data
