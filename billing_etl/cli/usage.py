@@ -16,7 +16,7 @@ from billing_etl.settings import Settings
 # Rows on a terminal unless --limit says otherwise; JSON and CSV give all.
 _SHOWN: Final = 50
 _WIDE: Final = 100
-_SHORT: Final = 14
+_SHORT: Final = 9
 _BLOCKS: Final = " ▏▎▍▌▋▊▉█"
 _NUMBERS: Final = (
     "uplink_bytes", "downlink_bytes", "total_bytes", "included_bytes", "rated_bytes",
@@ -88,19 +88,23 @@ def _show(answer: UsageAnswer, output: Output) -> None:
 
 
 def _line(by: str, sums: Mapping[str, Any], has_quota: bool, width: int) -> dict[str, str]:
-    """A row as it is shown; a narrow terminal has no room for up, down and whole uuids."""
-    key, is_wide = str(sums[by]), width >= _WIDE
-    shown = {by: key if is_wide or len(key) <= _SHORT else f"{key[: _SHORT - 1]}…"}
-    if is_wide:
+    """A row as it is shown; there is no room for whole uuids, nor always for up and down."""
+    key = str(sums[by])
+    shown = {by: f"{key[: _SHORT - 1]}…" if by == "account" and key != "total" else key}
+    if width >= _WIDE and not has_quota:
         shown |= {"up": human(sums["uplink_bytes"]), "down": human(sums["downlink_bytes"])}
     shown |= {name: human(sums[f"{name}_bytes"]) for name in ("total", "included", "rated")}
     # Rounded here, where a person reads it (R1).
     amount = sums["amount"]
-    shown["amount"] = "not rated" if amount is None else f"{Decimal(amount):,.6f}"
+    shown["amount"] = "not rated" if amount is None else _amount(Decimal(amount))
     if has_quota:
         left = sums.get("remaining_bytes")
         shown["quota left"] = "" if left is None else human(left)
     return shown
+
+
+def _amount(amount: Decimal) -> str:
+    return f"{amount:,.2f}" if abs(amount) >= 1000 else f"{amount:,.6f}"
 
 
 def human(size: int) -> str:
