@@ -567,7 +567,7 @@ def test_the_module_and_the_script_are_the_same_command(line: Line) -> None:
 def test_logs_go_to_stderr_and_the_document_stays_alone_on_stdout(served: Line) -> None:
     answer = answer_of(process(served.environment(), "reconcile", *HOUR_12, "--json", "-v"))
 
-    assert set(answer.document) == {"clean", "checks"}
+    assert set(answer.document) == {"clean", "payloads_dropped", "checks"}
     assert "INFO" in answer.err
 
 
