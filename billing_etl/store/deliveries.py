@@ -147,14 +147,15 @@ def insert_batches(connection: Connection, batches: Iterable[NewBatch]) -> None:
 
 def sealed_batches(
     connection: Connection, hour: Hour, meter: Meter, kind: BatchKind
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """Batches of a kind and hour so far, with the names that a manifest gives their values."""
     rows = connection.execute(
         sql("deliveries/manifest_entries").encode(),
         {"hour": hour.index, "meter_id": meter.meter_id, "kind": kind},
     )
     names = ("bucket", "key", "sealing", "events", "usage", "bytes", "sha256", "envelope")
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    for row in rows:
+        yield dict(zip(names, row, strict=True))
 
 
 def close_sealing(

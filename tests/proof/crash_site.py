@@ -50,7 +50,7 @@ COLLECTED = "insert into billing_core.source_hours"
 POSTED = "insert into billing_core.ledger_entries"
 CLOSED = "insert into billing_core.closed_periods"
 SEALED = "insert into billing_core.batches"
-RECORDED = "update billing_core.batches set delivered_at"
+RECORDED = "update billing_core.batches as batch set delivered_at"
 
 
 class Moment(NamedTuple):

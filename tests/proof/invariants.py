@@ -163,7 +163,7 @@ INVARIANTS: Final = {
 }
 
 # What tells how a state was reached, or when it was looked at: it grows with every run.
-HISTORY: Final = ("runs", "sources", "reconciliations")
+HISTORY: Final = ("runs", "sources", "reconciliations", "delivery_heartbeats")
 # What an hour, its money and its delivery consist of.
 STATE: Final = frozenset(
     {
