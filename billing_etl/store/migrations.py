@@ -7,7 +7,7 @@ from typing import Final
 
 from billing_etl.errors import TerminalError
 from billing_etl.store.database import SQL_DIRECTORY, Connection, connect, take_lock
-from billing_etl.store.roles import let_analysts_read
+from billing_etl.store.roles import let_in
 
 _log = logging.getLogger(__name__)
 # Any two numbers no other application uses; taken while the schema is changed.
@@ -17,8 +17,8 @@ _MIGRATION_LOCK: Final = (0x62696C6C, 1)
 def migrate(database_url: str) -> list[str]:
     """Brings the schema up to date and returns what was applied; safe to run twice and at once.
 
-    A migration and its record commit together. Views are re-created when a file changed. Analysts
-    are let in where this login may do that; where it may not, a line says so, and that is all.
+    A migration and its record commit together. Views are re-created when a file changed. Roles are
+    let in where this login may do that; where it may not, a line says so, and that is all.
     """
     applied: list[str] = []
     with connect(database_url, "billing_etl migrate") as connection:
@@ -44,7 +44,7 @@ def migrate(database_url: str) -> list[str]:
         for path in sorted((SQL_DIRECTORY / "migrations").glob("*.sql")):
             applied += _apply(connection, path, known.get(path.stem))
         applied += _replace_views(connection, known.get("views"))
-        applied += let_analysts_read(connection)
+        applied += let_in(connection)
     for name in applied:
         _log.info("applied %s", name)
     return applied

@@ -1,6 +1,12 @@
-"""Roles: who may do what besides the login that migrates, which owns everything."""
+"""Roles: who may do what besides the login that migrates, which owns everything.
+
+Each is a group without a login; an administrator grants it to the logins of people or services.
+What is not named here is refused by the database, whatever the code asks for.
+"""
 
 import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import psycopg
@@ -10,51 +16,147 @@ from billing_etl.store.database import Connection, one_row, sql
 from billing_etl.store.dictionary import READ_SCHEMAS
 
 _log = logging.getLogger(__name__)
-# A group: an administrator grants it to the logins of people.
-ANALYST: Final = "billing_analyst"
+_CORE: Final = "billing_core"
 
 
-def let_analysts_read(connection: Connection, role: str = ANALYST) -> list[str]:
-    """Lets a role select from everything in the schemas that are read by others, and nothing else.
+@dataclass(frozen=True, slots=True)
+class Role:
+    """Rights of a group.
 
-    Roles belong to the server and not to a database, so a database may be given by somebody who
-    keeps them to himself: then the role is missing until an administrator makes it.
+    Attributes:
+        name: of the role; roles belong to the server and not to a database.
+        who: whom it is for.
+        reads: schemas of which every relation may be selected from.
+        writes: privileges beyond that, by relation.
+    """
+
+    name: str
+    who: str
+    reads: tuple[str, ...]
+    writes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+_APPENDS: Final = ("insert",)
+_CHANGES: Final = ("insert", "update")
+_REPLACES: Final = ("insert", "update", "delete")
+
+ANALYST: Final = Role("billing_analyst", "analysts", READ_SCHEMAS)
+# A profile is never deleted; its triggers publish versions with the rights of their owner.
+ACCOUNTS: Final = Role(
+    "billing_accounts",
+    "account services",
+    ("account_read_model",),
+    {"account_read_model.account_billing_profiles": _CHANGES},
+)
+# Every step from collecting to statements, as the DAGs and commands take them. Partitions are
+# made, and profiles shown, by functions that have the rights of their owner.
+PIPELINE: Final = Role(
+    "billing_pipeline",
+    "what runs the DAGs and commands",
+    (_CORE, *READ_SCHEMAS),
+    {
+        f"{_CORE}.{table}": privileges
+        for table, privileges in {
+            # what only grows: money, prices, signatures, records
+            "ledger_entries": _APPENDS,
+            "closed_periods": _APPENDS,
+            "price_versions": _APPENDS,
+            "plan_members": _APPENDS,
+            "rates": _APPENDS,
+            "repairs": _APPENDS,
+            "repair_outcomes": _APPENDS,
+            "statements": _APPENDS,
+            "seeded_settings": _APPENDS,
+            "accounts": _APPENDS,
+            "nodes": _APPENDS,
+            "regions": _APPENDS,
+            "series": _APPENDS,
+            # what changes and stays
+            "account_balances": _CHANGES,
+            "account_hours": _CHANGES,
+            "batches": _CHANGES,
+            "deliveries": _CHANGES,
+            "delivery_heartbeats": _CHANGES,
+            "findings": _CHANGES,
+            "reconciliations": _CHANGES,
+            "runs": _CHANGES,
+            "source_hours": _CHANGES,
+            "source_regions": _CHANGES,
+            "sources": _CHANGES,
+            # what an hour replaces when it is collected again
+            "closings": _REPLACES,
+            "counter_resets": _REPLACES,
+            "facts": _REPLACES,
+            "failed_source_hours": _REPLACES,
+            "lookback_presence": _REPLACES,
+            "node_instants": _REPLACES,
+            "quarantine": _REPLACES,
+            "sealed_facts": _REPLACES,
+            "usage_gaps": _REPLACES,
+        }.items()
+    },
+)
+ROLES: Final = (PIPELINE, ANALYST, ACCOUNTS)
+
+
+def let_in(connection: Connection, roles: Sequence[Role] = ROLES) -> list[str]:
+    """Makes roles and gives them their rights, as far as this login may.
+
+    A database may be given by somebody who keeps roles to himself: then a role is missing until
+    an administrator makes it, and a line says so.
 
     Args:
         connection: of the owner of the schemas.
-        role: made without a login when it is missing and this login may make one.
+        roles: made without a login when missing and this login may make some.
 
     Returns:
         What was done; empty when nothing was to be done, or could be.
     """
-    done = [f"role {role}"] if _make(connection, role) else []
-    if not _exists(connection, role):
+    return [done for role in roles for done in _let_in(connection, role)]
+
+
+def renamed(role: Role, name: str) -> Role:
+    """A role with the same rights under another name."""
+    return replace(role, name=name)
+
+
+def _let_in(connection: Connection, role: Role) -> list[str]:
+    done = [f"role {role.name}"] if _make(connection, role.name) else []
+    if not _exists(connection, role.name):
         _log.warning(
-            "migrate: expected the role %s for analysts, got none, and this login may not make it; "
+            "migrate: expected the role %s for %s, got none, and this login may not make it; "
             "an administrator runs: create role %s nologin; then run `billing-etl migrate` again",
-            role,
-            role,
+            role.name,
+            role.who,
+            role.name,
         )
         return done
-    if not _unreadable(connection, role):
+    missing = _missing(connection, role)
+    if not missing:
         return done
-    for what in ("usage on schema", "select on all tables in schema"):
+    connection.execute(
+        composed.SQL("grant usage on schema {} to {}").format(
+            composed.SQL(", ").join(map(composed.Identifier, role.reads)),
+            composed.Identifier(role.name),
+        )
+    )
+    for privilege, relations in missing.items():
         connection.execute(
-            composed.SQL("grant {what} {schemas} to {role}").format(
-                what=composed.SQL(what),
-                schemas=composed.SQL(", ").join(map(composed.Identifier, READ_SCHEMAS)),
-                role=composed.Identifier(role),
+            composed.SQL("grant {} on {} to {}").format(
+                composed.SQL(privilege),
+                composed.SQL(", ").join(composed.Identifier(*each) for each in relations),
+                composed.Identifier(role.name),
             )
         )
-    left = _unreadable(connection, role)
-    if left:
+    left = _missing(connection, role)
+    for privilege, relations in left.items():
+        names = ", ".join(".".join(each) for each in relations)
         _log.warning(
-            "migrate: expected %s to read %s, got no right to grant that; their owner runs: "
-            "grant select on %s to %s",
-            role, ", ".join(left), ", ".join(left), role,
+            "migrate: expected %s to have %s on %s, got no right to grant that; their owner runs: "
+            "grant %s on %s to %s",
+            role.name, privilege, names, privilege, names, role.name,
         )  # fmt: skip
-        return done
-    return [*done, f"read rights of {role}"]
+    return done if left else [*done, f"rights of {role.name}"]
 
 
 def _make(connection: Connection, role: str) -> bool:
@@ -84,8 +186,19 @@ def _exists(connection: Connection, role: str) -> bool:
     return bool(exists)
 
 
-def _unreadable(connection: Connection, role: str) -> list[str]:
-    """Relations that the role should read and cannot."""
-    parameters = {"role": role, "schemas": list(READ_SCHEMAS)}
-    rows = connection.execute(sql("roles/unreadable").encode(), parameters)
-    return [str(relation) for (relation,) in rows]
+def _missing(connection: Connection, role: Role) -> dict[str, list[tuple[str, str]]]:
+    """Relations, as schema and name, by the privilege that the role should have and has not."""
+    wanted = [(name, each) for name, privileges in role.writes.items() for each in privileges]
+    rows = connection.execute(
+        sql("roles/missing").encode(),
+        {
+            "role": role.name,
+            "schemas": list(role.reads),
+            "relations": [name for name, _ in wanted],
+            "privileges": [privilege for _, privilege in wanted],
+        },
+    )
+    missing: dict[str, list[tuple[str, str]]] = {}
+    for schema, name, privilege in rows:
+        missing.setdefault(privilege, []).append((schema, name))
+    return missing

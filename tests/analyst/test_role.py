@@ -1,10 +1,10 @@
 """Analysts read every view through a role of their own, and can do nothing else."""
 
 import uuid
-from collections.abc import Iterator
 
 import psycopg
 import pytest
+from database_logins import address, grant
 from pipeline.harness import Line, command, worked_example
 from psycopg import sql
 
@@ -13,34 +13,6 @@ from billing_etl.store import roles
 from billing_etl.store.dictionary import READ_SCHEMAS, columns
 from billing_etl.store.migrations import migrate
 
-PASSWORD = uuid.uuid4().hex
-
-
-@pytest.fixture
-def login(postgres_server: EmbeddedPostgres) -> Iterator[str]:
-    """A login without any right but to connect."""
-    name = f"person_{uuid.uuid4().hex}"
-    with psycopg.connect(postgres_server.url("postgres"), autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("create role {} login password {}").format(
-                sql.Identifier(name), sql.Literal(PASSWORD)
-            )
-        )
-        yield name
-        connection.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
-
-
-def address(database_url: str, name: str) -> str:
-    where = database_url.rpartition("@")[2]
-    return f"postgresql://{name}:{PASSWORD}@{where}"
-
-
-def grant(line: Line, name: str) -> None:
-    with psycopg.connect(line.database_url) as connection:
-        connection.execute(
-            sql.SQL("grant {} to {}").format(sql.Identifier(roles.ANALYST), sql.Identifier(name))
-        )
-
 
 @pytest.fixture
 def analyst(line: Line, login: str) -> str:
@@ -48,7 +20,7 @@ def analyst(line: Line, login: str) -> str:
     line.serve(worked_example())
     line.collected("11", "12")
     line.rate()
-    grant(line, login)
+    grant(line.database_url, roles.ANALYST, login)
     return address(line.database_url, login)
 
 
@@ -102,14 +74,15 @@ def test_the_role_lets_nobody_in_by_itself(line: Line) -> None:
     ((may_login, members),) = line.rows(
         "select rolcanlogin, (select count(*) from pg_auth_members m where m.roleid = r.oid)"
         " from pg_roles r where rolname = %s",
-        roles.ANALYST,
+        roles.ANALYST.name,
     )
     assert (may_login, members) == (False, 0)
 
 
 def test_a_view_that_is_new_can_be_read_after_migrating_again(line: Line, analyst: str) -> None:
     line.execute("create view billing.brand_new as select 1 as one")
-    assert migrate(line.database_url) == [f"read rights of {roles.ANALYST}"]
+    new = [f"rights of {role.name}" for role in (roles.PIPELINE, roles.ANALYST)]
+    assert migrate(line.database_url) == new
     with psycopg.connect(analyst) as connection:
         assert connection.execute("select one from billing.brand_new").fetchone() == (1,)
     assert migrate(line.database_url) == []
@@ -123,7 +96,7 @@ def test_where_roles_may_not_be_made_migrate_says_what_to_run(
 ) -> None:
     """A given database: its owner makes schemas, but no roles."""
     missing = f"analyst_{uuid.uuid4().hex}"
-    monkeypatch.setattr(roles.let_analysts_read, "__defaults__", (missing,))
+    monkeypatch.setattr(roles.let_in, "__defaults__", ((roles.renamed(roles.ANALYST, missing),),))
     database = f"given_{uuid.uuid4().hex}"
     with psycopg.connect(postgres_server.url("postgres"), autocommit=True) as connection:
         connection.execute(
@@ -142,7 +115,7 @@ def test_where_roles_may_not_be_made_migrate_says_what_to_run(
 
             connection.execute(sql.SQL("create role {} nologin").format(sql.Identifier(missing)))
             again = command({"DATABASE_URL": url}, "migrate", "--json")
-            assert again.document == {"applied": [f"read rights of {missing}"]}
+            assert again.document == {"applied": [f"rights of {missing}"]}
             assert len([each for each in caplog.records if each.levelname == "WARNING"]) == 1
         finally:
             connection.execute(sql.SQL("drop database {}").format(sql.Identifier(database)))
@@ -153,10 +126,8 @@ def test_the_role_is_made_where_it_may_be(
     postgres_server: EmbeddedPostgres, database_url: str
 ) -> None:
     fresh = f"analyst_{uuid.uuid4().hex}"
+    role = roles.renamed(roles.ANALYST, fresh)
     with psycopg.connect(database_url) as connection:
-        assert roles.let_analysts_read(connection, fresh) == [
-            f"role {fresh}",
-            f"read rights of {fresh}",
-        ]
-        assert roles.let_analysts_read(connection, fresh) == []
+        assert roles.let_in(connection, [role]) == [f"role {fresh}", f"rights of {fresh}"]
+        assert roles.let_in(connection, [role]) == []
         connection.rollback()
