@@ -77,8 +77,10 @@ def build_parser() -> argparse.ArgumentParser:
     credit.add_argument("--account", required=True, metavar="U", help="account uuid")
     credit.add_argument("--amount", required=True, type=_decimal, metavar="D")
     credit.add_argument("--reason", required=True, metavar="T")
+    _add_preview(credit)
     close = command("close", commands.close, "closes a billing period")
     close.add_argument("--period", required=True, metavar="YYYY-MM")
+    _add_preview(close)
 
     quarantine = _group(sub, "quarantine", "bad samples that were put aside")
     _sub(quarantine, "list", commands.quarantine_list, "quarantined samples", shared)
@@ -101,6 +103,12 @@ def build_parser() -> argparse.ArgumentParser:
     exporter.add_argument("--token", metavar="T", help="else the variable EXPORTER_TOKEN")
     exporter.add_argument("--flavour", choices=("nanosecond", "minute"), default="nanosecond")
     return parser
+
+
+def _add_preview(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--preview", action="store_true", help="show what it would change, change nothing"
+    )
 
 
 def _add_statement(parser: argparse.ArgumentParser) -> None:

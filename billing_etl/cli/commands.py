@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 from billing_etl.cli.output import Output
@@ -28,6 +29,8 @@ _DELIVER_COLUMNS: Final = (
     "hour", "event_type", "outcome", "batches", "events", "bytes", "pending", "reason",
 )  # fmt: skip
 
+_CHANGE_COLUMNS: Final = ("account_uuid", "amount", "balance_before", "balance_after")
+_MOST_SHOWN: Final = 20
 _HEALTH_COLUMNS: Final = (
     "event_type", "state", "offered", "delivered", "failed_objects", "backlog",
     "oldest_undelivered", "last_success", "last_error",
@@ -182,24 +185,62 @@ def price_publish(arguments: Arguments, env: Environment, output: Output) -> int
 
 def _show_price_change(change: prices.PriceChange, title: str, output: Output) -> int:
     document = change.as_dict()
-    output.table(document, title, ("account_uuid", "amount"), document["accounts"])
+    if output.as_json:
+        output.result(document, "")
+        return 0
+    before, after = (
+        sum((Decimal(each[f"arrears_{when}"]) for each in document["accounts"]), Decimal(0))
+        for when in ("before", "after")
+    )
+    output.text(
+        f"{title} accounts: {len(document['accounts'])}, their arrears from {before:f} to {after:f}"
+    )
+    output.plain_table(
+        "Accounts, the largest first", _CHANGE_COLUMNS, document["accounts"], _CHANGE_COLUMNS[1:]
+    )
     return 0
 
 
 def credit(arguments: Arguments, env: Environment, output: Output) -> int:
-    appended = accounts.add_credit(
-        _engine(env), arguments.account, arguments.amount, arguments.reason
+    title, act = (
+        ("Would credit, nothing is kept", accounts.preview_credit)
+        if arguments.preview
+        else ("Credited", accounts.add_credit)
     )
-    output.table(appended.as_dict(), "Credited", tuple(appended.as_dict()), [appended.as_dict()])
+    row = act(_engine(env), arguments.account, arguments.amount, arguments.reason).as_dict()
+    if output.as_json:
+        output.result(row, "")
+        return 0
+    output.table({}, title, ("what", "value"), _pairs(row))
     return 0
 
 
+def _pairs(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One line per value, for a document that is too wide for a terminal."""
+    return [
+        {"what": name.replace("_", " "), "value": value}
+        for name, value in document.items()
+        if value is not None
+    ]
+
+
 def close(arguments: Arguments, env: Environment, output: Output) -> int:
-    period = accounts.close_period(_engine(env), arguments.period)
-    output.result(
-        {"period": arguments.period, "period_start": period.start.isoformat()},
-        f"closed {arguments.period}; later differences post in the next open period",
-    )
+    if not arguments.preview:
+        closing = accounts.close_period(_engine(env), arguments.period)
+        output.result(
+            closing.as_dict(),
+            f"closed {arguments.period}; later differences post in the next open period",
+        )
+        return 0
+    closing = accounts.preview_close(_engine(env), arguments.period)
+    document, rows = closing.as_dict(), closing.accounts_as_dicts()
+    if output.as_json:
+        output.result(document | {"preview": True, "account_sums": rows}, "")
+        return 0
+    output.table({}, "Would close, nothing is kept", ("what", "value"), _pairs(document))
+    columns = ("account_uuid", "charges", "credits", "balance_after")
+    output.plain_table("Accounts, the largest", columns, rows[:_MOST_SHOWN], columns[1:])
+    output.text("Closing posts nothing and moves no balance; --json lists every account.")
     return 0
 
 

@@ -14,10 +14,12 @@ import psycopg
 
 from billing_etl.errors import UsageError
 from billing_etl.hours import NS_PER_MINUTE, minute_start, parse_instant_ns
+from billing_etl.pipeline.accounts import PREVIEW, change_as_dict
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.rate import RateResult, rate_in
-from billing_etl.store import prices, ratings
+from billing_etl.store import ledger, prices, ratings
 from billing_etl.store.database import Connection
+from billing_etl.store.ledger import AccountChange
 from billing_etl.store.prices import PlanMember, SourceRegion, Version
 from billing_etl.store.sources import register_accounts
 
@@ -70,20 +72,17 @@ class PriceFile:
 
 @dataclass(frozen=True, slots=True)
 class PriceChange:
-    """What publishing changed, or would change; ``accounts`` maps an account to its amounts."""
+    """What publishing changed, or would change, of each account that it concerns."""
 
     published: list[str]
     rating: RateResult
-    accounts: list[tuple[str, Decimal]]
+    accounts: list[AccountChange]
 
     def as_dict(self) -> dict[str, Any]:
         return {
             "published": self.published,
             "rating": self.rating.as_dict(),
-            "accounts": [
-                {"account_uuid": account, "amount": f"{amount:f}"}
-                for account, amount in self.accounts
-            ],
+            "accounts": [change_as_dict(change) for change in self.accounts],
         }
 
 
@@ -186,18 +185,12 @@ def publish_prices(engine: Engine, file: PriceFile) -> PriceChange:
 
 
 def preview_prices(engine: Engine, file: PriceFile) -> PriceChange:
-    """What publishing would change, in money per account; nothing is kept.
+    """What publishing would change, in money per account; nothing is kept, no run record either.
 
     Raises:
         UsageError: as publishing would.
     """
-    with (
-        engine.run("price preview") as run,
-        _publishing(engine, file, run.run_id) as (
-            connection,
-            change,
-        ),
-    ):
+    with engine.kept(), _publishing(engine, file, PREVIEW) as (connection, change):
         connection.rollback()
         return change
 
@@ -229,7 +222,7 @@ def _publishing(
             ratings.anchor_day(connection, engine.settings),
         )
         rating = rate_in(connection, engine, picked, "prices changed", run_id)
-        yield connection, PriceChange(published, rating, prices.amounts_of_run(connection, run_id))
+        yield connection, PriceChange(published, rating, ledger.changes_of_run(connection, run_id))
 
 
 def list_prices(engine: Engine) -> list[dict[str, Any]]:

@@ -1,10 +1,52 @@
-"""Ledger entries that do not come from rating, and closed periods."""
+"""Ledger entries not made by rating, closed periods, and what a run did to balances."""
 
 from decimal import Decimal
+from typing import NamedTuple
 
 from billing_etl.hours import Hour
 from billing_etl.store.database import Connection, one_row, sql
 from billing_etl.store.sources import register_accounts
+
+
+class AccountChange(NamedTuple):
+    """What was posted of an account by one run; a positive amount is owed (R5)."""
+
+    account_uuid: str
+    amount: Decimal
+    balance_before: Decimal
+    balance_after: Decimal
+
+
+class PeriodSum(NamedTuple):
+    """What was posted of an account in a billing period, and its balance now."""
+
+    account_uuid: str
+    rated_quantity: int
+    charges: Decimal
+    credits: Decimal
+    balance: Decimal
+
+
+def changes_of_run(connection: Connection, run_id: int) -> list[AccountChange]:
+    """What a run that rates appended to the ledger, per account, largest first."""
+    rows = connection.execute(sql("ledger/changes_of_run").encode(), {"run_id": run_id})
+    return [AccountChange(*row) for row in rows]
+
+
+def period_sums(connection: Connection, period: Hour) -> list[PeriodSum]:
+    """What is posted in a billing period, per account, largest first."""
+    rows = connection.execute(sql("ledger/period_sums").encode(), {"period": period.index})
+    return [PeriodSum(*row) for row in rows]
+
+
+def is_known(connection: Connection, account_uuid: str) -> bool:
+    """Whether anything was ever recorded of an account."""
+    (known,) = one_row(
+        connection,
+        "select exists (select from billing_core.accounts where account_uuid = %(account_uuid)s)",
+        {"account_uuid": account_uuid},
+    )
+    return bool(known)
 
 
 def append_credit(
@@ -48,6 +90,16 @@ def next_period(connection: Connection, period: Hour) -> Hour:
         {"period": period.index},
     )
     return Hour(int(hour))
+
+
+def posting_period(connection: Connection, hour: Hour, anchor: int) -> Hour:
+    """The first hour of the period in which something of an hour is posted now (R7)."""
+    (period,) = one_row(
+        connection,
+        "select billing_core.posting_period_hour(%(hour)s, %(anchor)s)",
+        {"hour": hour.index, "anchor": anchor},
+    )
+    return Hour(int(period))
 
 
 def unrated_account_hours(connection: Connection, start: Hour, end: Hour) -> int:

@@ -161,14 +161,3 @@ def follow_region_setting(connection: Connection, source: Source) -> None:
             who=who,
             waits_for="a run that collects the same account-hours",
         )
-
-
-def amounts_of_run(connection: Connection, run_id: int) -> list[tuple[str, Decimal]]:
-    """What a run appended to the ledger, per account, largest first."""
-    rows = connection.execute(
-        "select a.account_uuid::text, sum(e.amount) from billing_core.ledger_entries e"
-        " join billing_core.accounts a using (account_key) where e.run_id = %s"
-        " group by 1 order by abs(sum(e.amount)) desc, 1",
-        (run_id,),
-    )
-    return [(str(account), Decimal(amount)) for account, amount in rows]

@@ -518,7 +518,10 @@ def test_prices_are_previewed_published_and_listed(served: Line) -> None:
     publish = run(served, "price", "publish", path, "--json").document
 
     assert preview == publish
-    assert publish["accounts"] == [{"account_uuid": A, "amount": "10"}]
+    (account,) = publish["accounts"]
+    assert (account["account_uuid"], account["amount"]) == (A, "10")
+    assert (account["balance_before"], account["balance_after"]) == ("-140", "-150")
+    assert (account["arrears_before"], account["arrears_after"]) == ("140", "150")
     assert [each["price_version"] for each in versions(served)] == ["initial", "dear"]
     assert versions(served)[1]["from"] == "2026-04-08T12:05:00Z"
     assert run(served, "price", "publish", path).code == 2

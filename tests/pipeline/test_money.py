@@ -796,11 +796,11 @@ def test_a_preview_changes_nothing_and_publishing_does_what_it_said(
 ) -> None:
     both = zip(steps(40, 50, 60, 70), steps(90, 80, 70, 60, account=B), strict=True)
     billed(line, *(snapshot_of(*pair) for pair in both))
-    before, was = row_versions(line, *HISTORY), net(line)
+    before, was = row_versions(line), net(line)
     file = read_price_file(line.price_file(**change))
 
     preview = preview_prices(line.engine, file)
-    assert row_versions(line, *HISTORY) == before
+    assert row_versions(line) == before
     published = publish_prices(line.engine, file)
 
     assert published == preview
@@ -808,7 +808,12 @@ def test_a_preview_changes_nothing_and_publishing_does_what_it_said(
         account: amount - was[account, hour][1]
         for (account, hour), (_, amount) in net(line).items()
     }
-    assert dict(published.accounts) == {k: v for k, v in moved.items() if v}
+    amounts = {each.account_uuid: each.amount for each in published.accounts}
+    assert amounts == {k: v for k, v in moved.items() if v}
+    now = balances(line)
+    for each in published.accounts:
+        assert each.balance_after == now[each.account_uuid]
+        assert each.balance_before - each.amount == each.balance_after
 
 
 def snapshot_of(one: JSON, other: JSON) -> JSON:
