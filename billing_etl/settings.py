@@ -54,6 +54,8 @@ SETTINGS: Final[dict[str, str]] = {
     "BILLING_PRODUCT": "`product` of every event",
     "BILLING_SEAL_GRACE": "how long after its end an hour waits for open sources",
     "BILLING_PAYLOAD_RETENTION": "how long sealed payloads stay once delivered and reconciled",
+    "BILLING_RETENTION": "how long rows stay that nobody needs any more, `name=duration,...`",
+    "BILLING_ARREARS_GRACE": "how long an account may be in arrears before it is suspended",
     "BILLING_DELIVERY_ALERT": "how long events may wait while nothing is delivered",
     "IMAGE": "container image that runs",
     "LISTEN_ADDR": "where `billing-etl serve` listens, host:port",
@@ -80,6 +82,12 @@ SOURCE_KEYS: Final[dict[str, str]] = {
     "ca_file": "PEM file of a private certificate authority to trust as well",
     "client_cert": "mTLS certificate: a PEM file with its key, or `cert.pem,key.pem`",
     "shared_node": "this source may serve a node that another source serves too (C15)",
+}
+
+# How long rows stay by BILLING_RETENTION; None: for ever. What each name is: docs/maintenance.md.
+RETENTION: Final[dict[str, timedelta | None]] = {
+    "runs": timedelta(days=400),
+    "findings": timedelta(days=400),
 }
 
 _SOURCE_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -186,6 +194,8 @@ class Settings:
     product: str = "network"
     seal_grace: timedelta = timedelta(hours=1)
     payload_retention: timedelta = timedelta(days=35)
+    retention: Mapping[str, timedelta | None] = field(default_factory=lambda: dict(RETENTION))
+    arrears_grace: timedelta | None = None
     delivery_alert: timedelta = timedelta(hours=2)
     image: str = ""
     listen_addr: tuple[str, int] = ("127.0.0.1", 8081)
@@ -251,6 +261,8 @@ class Settings:
             product=env.get("BILLING_PRODUCT") or "network",
             seal_grace=_duration(env, "BILLING_SEAL_GRACE", timedelta(hours=1)),
             payload_retention=_duration(env, "BILLING_PAYLOAD_RETENTION", timedelta(days=35)),
+            retention=_retention(env),
+            arrears_grace=_arrears_grace(env),
             delivery_alert=_duration(env, "BILLING_DELIVERY_ALERT", timedelta(hours=2)),
             image=env.get("IMAGE", ""),
             listen_addr=_listen_addr(env),
@@ -467,6 +479,29 @@ def _duration(
         bound = f" of at most {longest}" if longest is not None else ""
         raise _wrong(name, f"a duration{bound} such as 35d, 1h, 90m or 30s", repr(text))
     return duration
+
+
+def _retention(env: Mapping[str, str]) -> dict[str, timedelta | None]:
+    """The defaults with what is named; ``keep`` is for ever."""
+    retention = dict(RETENTION)
+    for part in (env.get("BILLING_RETENTION") or "").split(","):
+        if not part.strip():
+            continue
+        name, _, text = (piece.strip() for piece in part.partition("="))
+        if name not in RETENTION:
+            known = "one of " + ", ".join(RETENTION) + " before each ="
+            raise _wrong("BILLING_RETENTION", known, repr(part.strip()))
+        where = f"BILLING_RETENTION, {name}"
+        keep = None if text == "keep" else _duration({where: text}, where, timedelta(0))
+        if keep is not None and keep < timedelta(days=1):
+            raise _wrong(where, "keep, or a duration of at least 1d", repr(text))
+        retention[name] = keep
+    return retention
+
+
+def _arrears_grace(env: Mapping[str, str]) -> timedelta | None:
+    name = "BILLING_ARREARS_GRACE"
+    return _duration(env, name, timedelta(0)) if env.get(name) else None
 
 
 def _bucket(env: Mapping[str, str], s3_enabled: bool) -> str | None:

@@ -6,11 +6,12 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from billing_etl import __version__
-from billing_etl.cli import commands
+from billing_etl.cli import commands, maintain
 from billing_etl.cli.statement import statement
 from billing_etl.cli.usage import usage
 from billing_etl.errors import UsageError
 from billing_etl.hours import Hour, parse_hour
+from billing_etl.pipeline.maintain import STEPS
 from billing_etl.pipeline.usage import BY
 
 
@@ -62,6 +63,14 @@ def build_parser() -> argparse.ArgumentParser:
         "--deep", action="store_true", help="read the bodies of sealed and stored objects, too"
     )
     command("pipeline", commands.pipeline, "collect, rate, export, reconcile", hours)
+    upkeep = command("maintain", maintain.run, "partitions ahead, retention, the arrears sweep")
+    upkeep.add_argument(
+        "--dry-run", action="store_true", help="only say what would be done; changes nothing"
+    )
+    upkeep.add_argument(
+        "--step", dest="steps", action="append", choices=tuple(STEPS), metavar="STEP",
+        help=f"only this one, may be repeated: {', '.join(STEPS)}",
+    )  # fmt: skip
     _add_statement(command("statement", statement, "the totals of a day or month, for an auditor"))
     _add_usage(command("usage", usage, "what was used and what it costs, with a chart"))
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 
 from billing_etl.errors import TerminalError
@@ -276,15 +275,6 @@ def compressed_payload(connection: Connection, batch_id: int) -> bytes:
             "BILLING_PAYLOAD_RETENTION; restore the object from a copy that has its SHA-256"
         )
     return bytes(payload)
-
-
-def drop_payloads(connection: Connection, before: datetime, most: int) -> int:
-    """Drops payloads delivered before a moment whose hour is reconciled clean; their number."""
-    with connection.transaction():
-        dropped = connection.execute(
-            sql("deliveries/drop_payloads").encode(), {"before": before, "most": most}
-        )
-    return dropped.rowcount
 
 
 def mark_delivered(connection: Connection, etags: Mapping[int, str]) -> None:

@@ -49,7 +49,7 @@ ACCOUNTS: Final = Role(
     {"account_read_model.account_billing_profiles": _CHANGES},
 )
 # Every step from collecting to statements, as the DAGs and commands take them. Partitions are
-# made, and profiles shown, by functions that have the rights of their owner.
+# made, profiles shown, and old records dropped, by functions that have the rights of their owner.
 PIPELINE: Final = Role(
     "billing_pipeline",
     "what runs the DAGs and commands",
@@ -66,6 +66,7 @@ PIPELINE: Final = Role(
             "repairs": _APPENDS,
             "repair_outcomes": _APPENDS,
             "statements": _APPENDS,
+            "suspensions": _APPENDS,
             "seeded_settings": _APPENDS,
             "accounts": _APPENDS,
             "nodes": _APPENDS,

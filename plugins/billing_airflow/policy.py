@@ -35,6 +35,11 @@ def hourly() -> CronDataIntervalTimetable:
     return CronDataIntervalTimetable("0 * * * *", timezone="UTC")
 
 
+def nightly() -> CronDataIntervalTimetable:
+    """One run a day, when hourly runs and people have the least to do; in UTC."""
+    return CronDataIntervalTimetable("40 2 * * *", timezone="UTC")
+
+
 def hour_params() -> dict[str, Param]:
     """The Params of a manual run that names its hours."""
     return {

@@ -33,7 +33,7 @@ comment on column account_read_model.account_quota_states.current_balance is 'Ba
 comment on column account_read_model.account_quota_states.arrears is 'True: the balance is below zero.';
 comment on column account_read_model.account_quota_states.arrears_since is 'Start of the account-hour whose entry took the balance below zero, UTC; null: no arrears (R6).';
 comment on column account_read_model.account_quota_states.throttle_state is 'normal, or throttled while the balance is below zero (R6).';
-comment on column account_read_model.account_quota_states.suspend_state is 'active or suspended (R6).';
+comment on column account_read_model.account_quota_states.suspend_state is 'active or suspended: in arrears for longer than the grace (R6); since when and why is in billing.suspensions.';
 comment on column account_read_model.account_quota_states.last_rated_bucket_at is 'Start of the last rated minute with bytes, UTC; null: none.';
 comment on column account_read_model.account_quota_states.effective_at is 'Start of the billing period that the quota is of, UTC (R3).';
 comment on column account_read_model.account_quota_states.updated_at is 'When the balance last moved, or the account was made, UTC.';

@@ -89,6 +89,8 @@ JSON_COMMANDS: dict[str, tuple[str, ...]] = {
     "findings list": ("findings", "list"),
     "findings list all": ("findings", "list", "--all"),
     "status": ("status",),
+    "maintain": ("maintain",),
+    "maintain dry run": ("maintain", "--dry-run"),
 }
 
 

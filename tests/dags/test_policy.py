@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-DAG_IDS = {"collect_and_rate", "collect_running_hour", "export_hourly", "reconcile"}
+DAG_IDS = {"collect_and_rate", "collect_running_hour", "export_hourly", "maintenance", "reconcile"}
 EACH_DAG = pytest.mark.parametrize("dag_id", sorted(DAG_IDS))
 
 
@@ -39,6 +39,7 @@ def _dag_files() -> Iterator[Path]:
         ("collect_and_rate", {"list_sources", "collect", "rate", "report"}),
         ("collect_running_hour", {"list_sources", "collect", "rate", "report"}),
         ("export_hourly", {"wait_until_ready", "deliver"}),
+        ("maintenance", {"partitions", "retention", "arrears"}),
         ("reconcile", {"wait_until_ready", "check"}),
     ],
 )
@@ -105,12 +106,18 @@ def test_the_first_hour_is_fixed_and_before_any_data(dag: Any) -> None:
     assert dag.start_date.isoformat() == "2020-01-01T00:00:00+00:00"
 
 
-@pytest.mark.parametrize("dag_id", sorted(DAG_IDS - {"collect_running_hour"}))
+@pytest.mark.parametrize("dag_id", sorted(DAG_IDS - {"collect_running_hour", "maintenance"}))
 def test_the_data_interval_is_one_hour_in_utc(dag: Any) -> None:
     # A plain cron string would give empty intervals.
     timetable = dag.timetable
     assert type(timetable).__name__ == "CronDataIntervalTimetable"
     assert (timetable.expression, str(timetable.timezone)) == ("0 * * * *", "UTC")
+
+
+def test_maintenance_runs_once_a_day_and_no_step_waits_for_another(dag_bag: Any) -> None:
+    dag = dag_bag.dags["maintenance"]
+    assert dag.timetable.expression == "40 2 * * *"
+    assert {task.task_id for task in dag.tasks if task.upstream_task_ids} == set()
 
 
 @pytest.mark.parametrize(

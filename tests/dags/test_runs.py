@@ -466,3 +466,32 @@ def test_a_scheduled_reconciliation_looks_back_as_far_as_it_is_told(runs: Runs) 
         "checks": 30,
         "different": 0,
     }
+
+
+# --- maintenance -------------------------------------------------------------------------------
+
+
+def test_maintenance_tells_in_a_dry_run_what_it_then_does(
+    exporters: Exporters, runs: Runs, query: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BILLING_ARREARS_GRACE", "14d")
+    exporters.add("jp-1", snapshots(*WORKED_EXAMPLE))
+    runs.hour("collect_and_rate", NOON)
+    told = runs.with_params("maintenance", dry_run=True)
+    assert set(told.tasks.values()) == {"success"}
+    assert query("select count(*) from billing.suspensions") == [(0,)]
+    assert query("select count(*) from billing_core.runs where command like 'maintain%'") == [(0,)]
+
+    done = runs.with_params("maintenance")
+
+    assert set(done.tasks) == {"partitions", "retention", "arrears"}
+    for task in done.tasks:
+        assert done.result(task) == {**told.result(task), "dry_run": False}
+    assert done.result("arrears") == {"dry_run": False, "suspended": 1}
+    assert query("select account_uuid::text, state from billing.suspensions") == [
+        (ACCOUNT, "suspended")
+    ]
+    assert query(
+        "select command, split_part(external_id, ' ', 1), status from billing_core.runs"
+        " where command like 'maintain%' order by 1"
+    ) == [(f"maintain {name}", "maintenance", "success") for name in sorted(done.tasks)]

@@ -92,6 +92,8 @@ def test_the_pipeline_role_does_everything_that_the_commands_do(site: Site) -> N
     site.run("export", *HOURS)
     site.run("reconcile", *HOURS, "--deep")
     for command_line in (
+        ("maintain",),
+        ("maintain", "--dry-run"),
         ("status",),
         ("usage",),
         ("price", "list"),
@@ -129,6 +131,7 @@ FORBIDDEN = {
     "delete a balance": "delete from billing_core.account_balances",
     "delete what was sealed": "delete from billing_core.batches",
     "delete the record of runs": "delete from billing_core.runs",
+    "delete suspensions": "delete from billing_core.suspensions",
     "delete findings": "delete from billing_core.findings",
     "delete coverage": "delete from billing_core.source_hours",
     "rename an account": "update billing_core.accounts set account_uuid = gen_random_uuid()",
@@ -172,7 +175,7 @@ def test_the_pipeline_role_has_a_say_on_every_table(line: Line) -> None:
 
 APPEND_ONLY = (
     "ledger_entries", "price_versions", "rates", "statements", "repairs", "repair_outcomes",
-    "closed_periods",
+    "closed_periods", "suspensions",
 )  # fmt: skip
 
 
@@ -190,7 +193,9 @@ def test_not_even_the_owner_changes_what_is_append_only(line: Line, table: str, 
         " select repair_id, 'repaired', '' from billing_core.repairs;"
         " insert into billing_core.statements (span, label, start_hour, end_hour, root,"
         " is_balanced, is_final, document, inputs, run_id)"
-        " values ('day', 'd', 0, 24, '', true, true, '{}', '{}', 1)"
+        " values ('day', 'd', 0, 24, '', true, true, '{}', '{}', 1);"
+        " insert into billing_core.suspensions (account_key, state, effective_at, balance, reason)"
+        " values (1, 'active', now(), 0, '')"
     )
     ((column,),) = line.rows(
         "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0"

@@ -10,7 +10,7 @@ import pytest
 
 from billing_etl import settings as room
 from billing_etl.errors import UsageError
-from billing_etl.settings import SETTINGS, SOURCE_KEYS, Settings, Source
+from billing_etl.settings import RETENTION, SETTINGS, SOURCE_KEYS, Settings, Source
 
 SECRET = "t0p-s3cret"
 SOURCE: dict[str, Any] = {"source_id": "jp-1", "base_url": "https://exporter.example.com:8443"}
@@ -66,6 +66,8 @@ def test_every_setting_is_read() -> None:
             "BILLING_SEAL_GRACE": "90m",
             "BILLING_DELIVERY_ALERT": "3h",
             "BILLING_PAYLOAD_RETENTION": "400d",
+            "BILLING_RETENTION": "runs=36h, findings = keep,",
+            "BILLING_ARREARS_GRACE": "14d",
             "IMAGE": "registry/billing:1",
             "LISTEN_ADDR": "[::1]:9000",
         }
@@ -99,6 +101,8 @@ def test_every_setting_is_read() -> None:
         seal_grace=timedelta(minutes=90),
         delivery_alert=timedelta(hours=3),
         payload_retention=timedelta(days=400),
+        retention=RETENTION | {"runs": timedelta(hours=36), "findings": None},
+        arrears_grace=timedelta(days=14),
         image="registry/billing:1",
         listen_addr=("::1", 9000),
     )
@@ -171,6 +175,11 @@ def test_no_event_types_is_not_all_event_types() -> None:
         ("BILLING_PAYLOAD_RETENTION", "0d"),
         ("BILLING_PAYLOAD_RETENTION", "5w"),
         ("BILLING_PAYLOAD_RETENTION", "35"),
+        ("BILLING_RETENTION", "runs"),
+        ("BILLING_RETENTION", "runs=23h"),
+        ("BILLING_RETENTION", "runs=for ever"),
+        ("BILLING_RETENTION", "ledger=90d"),
+        ("BILLING_ARREARS_GRACE", "two weeks"),
     ],
 )
 def test_a_malformed_value_is_named_in_one_line(name: str, value: str) -> None:
