@@ -169,8 +169,10 @@ def _read_and_write(
         except GivenUpError as error:
             _log.warning("source %s: %s; written again as a whole", source.source_id, error)
             connection.rollback()
-    prices = writer.prices(served)
-    connection.commit()
+    prices = None
+    if stored_samples is None:
+        prices = writer.prices(served)
+        connection.commit()
     return writer.write(served, prices, stored=stored)
 
 

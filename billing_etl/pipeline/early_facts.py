@@ -15,7 +15,6 @@ import numpy as np
 
 from billing_etl.counters import (
     CounterPolicy,
-    HourSamples,
     LastSamples,
     MinuteFacts,
     SampleBlock,
@@ -65,15 +64,57 @@ class EarlyHour:
 
 @dataclass(frozen=True, slots=True)
 class WholeHour:
-    """An hour of known series only, judged before the database was asked again.
-
-    ``rows``, ``quantity``: its facts and their bytes; see ``MinuteFacts.total``.
-    """
+    """An hour of known series only, judged from what was read while it was being fetched."""
 
     series: RegisteredSeries
     judged: JudgedHour
-    rows: int
-    quantity: int
+
+
+class KnownSeries:
+    """The series whose predecessors are known before the hour is read (C4).
+
+    Args:
+        connection: a transaction.
+        of: the hour.
+
+    Attributes:
+        names, series_ids, account_keys: of each.
+        codes: its position, by the code that the hour's samples give to a series; -1: not known.
+        last: the samples that their first deltas are measured from.
+    """
+
+    def __init__(self, connection: Connection, of: EarlyHour) -> None:
+        self._contexts = of.contexts
+        nodes = [node for node in of.contexts if node.has_closing]
+        known, self.names = known_series(connection, nodes, of.hour)
+        self.series_ids = known["series_id"].astype(np.int64)
+        self.account_keys = known["account_key"].astype(np.int64)
+        self.codes = np.zeros(0, dtype=np.int64)
+        self.last = LastSamples(
+            *(known[name].astype(np.int64) for name in ("last_ns", "last_uplink", "last_downlink"))
+        )
+        self._predecessors = known[list(PREDECESSOR.names or ())].astype(PREDECESSOR)
+        self._table = SeriesTable.of(self.names)
+
+    def take(self, new_series: SeriesNames) -> None:
+        """Takes the series of the hour's samples that follow those taken before."""
+        self.codes = np.concatenate([self.codes, self._table.find(new_series)])
+
+    def judge(self, served: ServedHour, policy: CounterPolicy) -> WholeHour | None:
+        """Judges an hour whose series were all taken (C4, C7); None: not all of them are known.
+
+        Each of its first deltas has a predecessor, so nothing else is to be asked for.
+        """
+        samples, codes = served.samples, self.codes
+        node_keys = {(node.env, node.node_id): node.node_key for node in self._contexts}
+        known = len(codes) == len(samples.series_keys) and bool((codes >= 0).all())
+        if not known or served.lookback.series_keys or not node_keys.keys() >= set(samples.nodes):
+            return None
+        series = RegisteredSeries(self.series_ids[codes], self.account_keys[codes], are_new=False)
+        context = known_context(
+            self._contexts, samples, node_keys, series.series_ids, self._predecessors[codes]
+        )
+        return WholeHour(series, JudgedHour.of(samples, context, policy))
 
 
 class EarlyFacts:
@@ -89,44 +130,42 @@ class EarlyFacts:
         rating: how they were rated; None: not at all.
         rows, quantity: what was written; see ``MinuteFacts.total``.
         copies: how it is written.
-        whole: the hour, where nothing is in it that was not known before.
+        whole: the hour, where nothing is in it that was not known before, and
+            ``whole_rows``, ``whole_quantity``: its facts and their bytes.
     """
 
     def __init__(self, connection: Connection, of: EarlyHour, thread: ThreadPoolExecutor) -> None:
-        self._hour, self._contexts = of.hour, of.contexts
-        nodes = [node for node in of.contexts if node.has_closing]
-        known, names = known_series(connection, nodes, of.hour)
-        prices = HourPrices.read(connection, of.engine, of.source_id, of.hour, names)
+        self._hour = of.hour
+        known = self._known = KnownSeries(connection, of)
+        prices = HourPrices.read(connection, of.engine, of.source_id, of.hour, known.names)
         connection.commit()  # nobody who rates may wait for this transaction to know a rate
         self._sealings = sealings_from(connection, of.hour)
         self.copies = FactCopies(connection, self._sealings, thread)
-        self._predecessors = known[list(PREDECESSOR.names or ())].astype(PREDECESSOR)
-        self._series_ids = known["series_id"].astype(np.int64)
-        self._account_keys = known["account_key"].astype(np.int64)
-        self._names, self._table = names, SeriesTable.of(names)
-        # By the code that the hour's samples give to a series; -1: not known.
-        self._codes = np.zeros(0, dtype=np.int64)
-        self._last = LastSamples(
-            *(known[name].astype(np.int64) for name in ("last_ns", "last_uplink", "last_downlink"))
-        )
         self.usage = UsageChanges()
         self.rating: FreshRating | None = None
         if prices is not None:
             self.rating = FreshRating(
-                connection, of.engine, of.source_key, of.hour, prices, names, self._account_keys
+                connection,
+                of.engine,
+                of.source_key,
+                of.hour,
+                prices,
+                known.names,
+                known.account_keys,
             )
-        self.rows = 0
-        self.quantity = 0
+        self.rows = self.quantity = 0
         self.whole: WholeHour | None = None
+        self.whole_rows = self.whole_quantity = 0
 
     def take(self, block: SampleBlock, new_series: SeriesNames) -> None:
         """Writes the facts of a block's known series."""
-        self._codes = np.concatenate([self._codes, self._table.find(new_series)])
-        known = block.recoded(self._codes)
-        self._write(self._last.deltas(known).facts(lambda code: str(self._names[code])))
+        known = self._known
+        known.take(new_series)
+        deltas = known.last.deltas(block.recoded(known.codes))
+        self._write(deltas.facts(lambda code: str(known.names[code])))
 
     def _write(self, facts: MinuteFacts) -> None:
-        rows = fact_rows(self._series_ids, facts)
+        rows = fact_rows(self._known.series_ids, facts)
         if self.rating is not None:
             rows["included_quantity"], rows["rate_id"] = self.rating.of(facts)
         self.usage.add_new(rows)
@@ -137,30 +176,18 @@ class EarlyFacts:
     def wrote(self, series: int) -> BoolArray:
         """Whether its facts are written, per series of the hour's samples."""
         result: BoolArray = np.zeros(series, dtype=np.bool_)
-        result[: len(self._codes)] = self._codes >= 0
+        result[: len(self._known.codes)] = self._known.codes >= 0
         return result
 
-    def judge(self, samples: HourSamples, lookback: HourSamples, policy: CounterPolicy) -> None:
-        """Judges an hour of known series while the database is still writing (C4, C7).
-
-        Each of its first deltas has a predecessor, so nothing else is to be asked for.
-        """
-        codes = self._codes
-        node_keys = {(node.env, node.node_id): node.node_key for node in self._contexts}
-        known = len(codes) == len(samples.series_keys) and bool((codes >= 0).all())
-        if not known or lookback.series_keys or not node_keys.keys() >= set(samples.nodes):
+    def judge(self, served: ServedHour, policy: CounterPolicy) -> None:
+        """Judges an hour of known series while the database is still writing."""
+        self.whole = self._known.judge(served, policy)
+        if self.whole is None:
             return
-        series = RegisteredSeries(self._series_ids[codes], self._account_keys[codes], are_new=False)
-        context = known_context(
-            self._contexts, samples, node_keys, series.series_ids, self._predecessors[codes]
-        )
-        judged = JudgedHour.of(samples, context, policy)
-        rows = quantity = 0
-        for block in samples.blocks():
-            facts = judged.deltas.facts_of(block)
-            rows += len(facts.series)
-            quantity += facts.total
-        self.whole = WholeHour(series, judged, rows, quantity)
+        for block in served.samples.blocks():
+            facts = self.whole.judged.deltas.facts_of(block)
+            self.whole_rows += len(facts.series)
+            self.whole_quantity += facts.total
 
     def check(self, sealings: dict[int, int], rows: int, quantity: int) -> None:
         """Compares with what is to be written, once the whole hour is known and locked.
@@ -195,7 +222,7 @@ class Writing:
     def finish(self, served: ServedHour, policy: CounterPolicy) -> EarlyFacts:
         """Waits until everything is written; from then on the connection is the caller's again."""
         facts = self._facts.result()
-        facts.judge(served.samples, served.lookback, policy)
+        facts.judge(served, policy)
         facts.copies.wait()
         return facts
 
@@ -207,17 +234,44 @@ def writing_early(connection: Connection, of: EarlyHour) -> Iterator[Writing]:
         yield Writing(connection, of, thread)
 
 
+class StoredHour:
+    """The stored facts of an hour and what is known of its series, read while it is being fetched.
+
+    Args:
+        connection: the transaction.
+        of: the hour.
+    """
+
+    def __init__(self, connection: Connection, of: EarlyHour) -> None:
+        first = of.hour.first_minute
+        self._rows = stored_facts(connection, of.source_key, of.hour, first, first + 60)
+        self._minute = np.ascontiguousarray(self._rows["minute"])
+        self._known = KnownSeries(connection, of)
+
+    def facts_of(self, block: SampleBlock) -> Rows:
+        """Those of the block's minutes."""
+        is_in = (self._minute >= block.from_minute) & (self._minute < block.until_minute)
+        at = np.flatnonzero(is_in)
+        if len(at) and at[-1] - at[0] + 1 == len(at):  # as they were written
+            return self._rows[at[0] : at[-1] + 1]
+        return self._rows[at]
+
+    def judge(self, served: ServedHour, policy: CounterPolicy) -> WholeHour | None:
+        """As ``KnownSeries.judge``."""
+        self._known.take(served.samples.series_keys)
+        return self._known.judge(served, policy)
+
+
 @contextmanager
 def reading_early(
     connection: Connection, of: EarlyHour, samples: int
-) -> Iterator[Future[Rows | None]]:
-    """Reads the stored facts of an hour within the block, which reads what is served for it.
+) -> Iterator[Future[StoredHour | None]]:
+    """Reads what is stored of an hour within the block, which reads what is served for it.
 
     None for an hour of very many samples: that one is compared part by part.
     """
-    with ThreadPoolExecutor(1, "stored-facts") as pool:
+    with ThreadPoolExecutor(1, "stored-hour") as pool:
         if samples > MOST_SAMPLES:
             yield pool.submit(lambda: None)
             return
-        first = of.hour.first_minute
-        yield pool.submit(stored_facts, connection, of.source_key, of.hour, first, first + 60)
+        yield pool.submit(StoredHour, connection, of)

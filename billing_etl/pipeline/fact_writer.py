@@ -4,7 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from billing_etl.counters import HourDeltas, HourSamples, MinuteFacts, SampleBlock
-from billing_etl.pipeline.early_facts import EarlyFacts, WholeHour
+from billing_etl.pipeline.early_facts import EarlyFacts
 from billing_etl.pipeline.hour_rows import fact_rows
 from billing_etl.pipeline.rate_fresh import FreshRating
 from billing_etl.records import Int64Array
@@ -78,13 +78,13 @@ class FactWriter:
                 copies.insert(rows)
             copies.wait()
 
-    def take_early(self, early: EarlyFacts, whole: WholeHour) -> None:
+    def take_early(self, early: EarlyFacts) -> None:
         """Takes an hour all of which was written early.
 
         Raises:
             GivenUpError: what was written early is not what is to be written.
         """
-        self._take_early(early, whole.rows, whole.quantity)
+        self._take_early(early, early.whole_rows, early.whole_quantity)
 
     def take_rest(
         self, samples: HourSamples, series_ids: Int64Array, deltas: HourDeltas, early: EarlyFacts

@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -18,7 +17,7 @@ from billing_etl.counters import (
     cover_hour,
 )
 from billing_etl.hours import NS_PER_MINUTE, Hour, format_instant_ns
-from billing_etl.pipeline.early_facts import EarlyFacts, GivenUpError
+from billing_etl.pipeline.early_facts import EarlyFacts, GivenUpError, StoredHour
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.fact_writer import FactWriter
 from billing_etl.pipeline.fetch import ServedHour
@@ -98,11 +97,11 @@ class HourWriter:
     def prices(self, served: ServedHour) -> HourPrices | None:
         """What the hour can be rated with as it is written; None: that is left to `rate`.
 
-        An hour that is collected again, or that is still to be, is rated once it is at rest. Makes
-        rates known, so the caller commits: nobody who rates may wait for this hour's transaction.
+        For an hour that was never collected: one that is collected again, or that is still to be,
+        is rated once it is at rest. Makes rates known, so the caller commits: nobody who rates may
+        wait for this hour's transaction.
         """
-        known = collected.stored_samples(self.connection, self.source_key, self.hour)
-        if known is not None or self._coverage(served).state == "partial":
+        if self._coverage(served).state == "partial":
             return None
         return HourPrices.read(
             self.connection,
@@ -117,7 +116,7 @@ class HourWriter:
         served: ServedHour,
         prices: HourPrices | None,
         early: EarlyFacts | None = None,
-        stored: Rows | None = None,
+        stored: StoredHour | None = None,
     ) -> CollectResult:
         """Writes everything, or, of an hour partly forgotten, only the finding (C13).
 
@@ -125,7 +124,7 @@ class HourWriter:
             served: the hour.
             prices: what it is rated with; None: not here.
             early: what this transaction has written already.
-            stored: the hour's stored facts; None: they are still to be read.
+            stored: what is stored of the hour; None: that is still to be read.
 
         Raises:
             GivenUpError: what was written early is not to be written; nothing may be committed.
@@ -143,7 +142,7 @@ class HourWriter:
         # Before accounts and series: every run locks in one order. From this hour on is enough, as
         # look-back is of nodes without a closing before it, so without a fact that could change.
         sealings = lock_sealings(self.connection, self.hour, self.who)
-        whole = early.whole if early else None
+        whole = early.whole if early else stored.judge(served, self.policy) if stored else None
         series = whole.series if whole else self._register_series(served, node_keys)
         own = len(samples.series_keys)
         series_ids, lookback_ids = series.series_ids[:own], series.series_ids[own:]
@@ -156,13 +155,13 @@ class HourWriter:
         if early:
             rating = early.rating
             if whole:
-                facts.take_early(early, whole)
+                facts.take_early(early)
             else:
                 facts.take_rest(samples, series_ids, deltas, early)
         else:
             rating = self._rating(prices, samples, series)
             if len(stored_instants):
-                stored_facts_of = partial(self._stored_facts, stored)
+                stored_facts_of = stored.facts_of if stored else self._stored_facts
                 facts.take_hour(samples, series_ids, deltas, stored_facts_of, rating)
             else:
                 facts.take_new_hour(samples, series_ids, deltas, rating)
@@ -255,12 +254,10 @@ class HourWriter:
         )
         return JudgedHour.of(samples, context, self.policy)
 
-    def _stored_facts(self, stored: Rows | None, block: SampleBlock) -> Rows:
+    def _stored_facts(self, block: SampleBlock) -> Rows:
         """The stored facts of the block's minutes."""
         of = (block.from_minute, block.until_minute)
-        if stored is None:
-            return stored_facts(self.connection, self.source_key, self.hour, *of)
-        return stored[(stored["minute"] >= of[0]) & (stored["minute"] < of[1])]
+        return stored_facts(self.connection, self.source_key, self.hour, *of)
 
     def _rating(
         self, prices: HourPrices | None, samples: HourSamples, series: RegisteredSeries

@@ -12,6 +12,7 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
+from billing_etl.records import BoolArray
 from billing_etl.store.database import Connection
 
 # A structured array: one field per column, one entry per row.
@@ -208,10 +209,13 @@ class Difference:
 
     def __init__(self, stored: Rows, new: Rows, key: Sequence[str], values: Sequence[str]) -> None:
         stored, new = sorted_rows(stored, key), sorted_rows(new, key)
+        if _same_keys(stored, new, key):
+            differs = _differs(stored, new, values)
+            self.updated, self.replaced = new[differs], stored[differs]
+            self.inserted, self.deleted = new[:0], stored[:0]
+            return
         stored_at, new_at = _common(stored, new, key)
-        differs = np.zeros(len(new_at), dtype=np.bool_)
-        for name in values:
-            differs |= stored[name][stored_at] != new[name][new_at]
+        differs = _differs(stored[stored_at], new[new_at], values)
         self.updated = new[new_at[differs]]
         self.replaced = stored[stored_at[differs]]
         self.inserted = np.delete(new, new_at) if len(new_at) else new
@@ -219,6 +223,18 @@ class Difference:
 
     def __bool__(self) -> bool:
         return bool(len(self.updated) or len(self.inserted) or len(self.deleted))
+
+
+def _same_keys(some: Rows, others: Rows, key: Sequence[str]) -> bool:
+    return len(some) == len(others) and not _differs(some, others, key).any()
+
+
+def _differs(some: Rows, others: Rows, names: Sequence[str]) -> BoolArray:
+    """Where any of the columns is not the same."""
+    differs: BoolArray = np.zeros(len(some), dtype=np.bool_)
+    for name in names:
+        differs |= some[name] != others[name]
+    return differs
 
 
 def _packed(rows: Rows, key: Sequence[str]) -> NDArray[np.int64] | None:
