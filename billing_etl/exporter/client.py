@@ -248,23 +248,27 @@ class ExporterClient:
         parameters = httpx.QueryParams(
             since=question.since, until=question.until, limit=question.limit
         )
-        body = bytearray()
+        body, end = bytearray(), 0
         try:
             with self._http.stream("GET", url, params=parameters) as response:
                 report.date_ns = _newest(report.date_ns, response.headers.get("Date", ""))
                 usable = isinstance(_verdict(response, b""), Use)
                 wanted = most_bytes if usable else _QUOTED_BODY_BYTES
                 length = response.headers.get("Content-Length", "")
-                if usable and length.isdecimal() and int(length) > wanted:
-                    raise _TooLargeError(int(length))
+                if usable and length.isdecimal():
+                    if int(length) > wanted:
+                        raise _TooLargeError(int(length))
+                    body = bytearray(int(length))  # a growing one is copied time and again
                 for chunk in response.iter_bytes():
-                    body += chunk
-                    if len(body) > wanted:
+                    body[end : end + len(chunk)] = chunk
+                    end += len(chunk)
+                    if end > wanted:
                         break
         except httpx.RequestError as error:
             raise self._transport_error(error) from None
-        if usable and len(body) > wanted:
+        if usable and end > wanted:
             raise _TooLargeError
+        del body[end:]
         match _verdict(response, bytes(body[:_QUOTED_BODY_BYTES])):
             case Retry(got, after_seconds):
                 raise _AgainError(got, after_seconds)

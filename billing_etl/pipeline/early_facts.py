@@ -28,7 +28,7 @@ from billing_etl.pipeline.first_sight import JudgedHour, known_context
 from billing_etl.pipeline.hour_rows import fact_rows
 from billing_etl.pipeline.rate_fresh import FreshRating, HourPrices
 from billing_etl.records import BoolArray
-from billing_etl.store.collected import PREDECESSOR
+from billing_etl.store.collected import PREDECESSOR, stored_closings
 from billing_etl.store.columns import Rows
 from billing_etl.store.database import Connection
 from billing_etl.store.facts import FactCopies, UsageChanges, sealings_from, stored_facts
@@ -235,11 +235,14 @@ def writing_early(connection: Connection, of: EarlyHour) -> Iterator[Writing]:
 
 
 class StoredHour:
-    """The stored facts of an hour and what is known of its series, read while it is being fetched.
+    """What is stored of an hour and known of its series, read while it is being fetched.
 
     Args:
         connection: the transaction.
         of: the hour.
+
+    Attributes:
+        closings: the stored ones; nobody else changes those of a source whose lock is held.
     """
 
     def __init__(self, connection: Connection, of: EarlyHour) -> None:
@@ -247,6 +250,7 @@ class StoredHour:
         self._rows = stored_facts(connection, of.source_key, of.hour, first, first + 60)
         self._minute = np.ascontiguousarray(self._rows["minute"])
         self._known = KnownSeries(connection, of)
+        self.closings = stored_closings(connection, of.source_key, of.hour)
 
     def facts_of(self, block: SampleBlock) -> Rows:
         """Those of the block's minutes."""

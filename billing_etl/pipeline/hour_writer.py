@@ -178,7 +178,7 @@ class HourWriter:
         differs |= replace_rows(
             self.connection,
             "billing_core.closings",
-            self._stored("closings", collected.CLOSING),
+            stored.closings if stored else self._stored_closings(),
             closing_rows(self.hour, samples, series_ids, context.samples, first, deltas),
             ("series_id", "hour"),
         )
@@ -278,6 +278,9 @@ class HourWriter:
 
     def _stored(self, name: str, dtype: np.dtype[np.void]) -> Rows:
         return collected.stored(self.connection, name, self.source_key, self.hour, dtype)
+
+    def _stored_closings(self) -> Rows:
+        return collected.stored_closings(self.connection, self.source_key, self.hour)
 
     def _register_nodes(self, served: ServedHour) -> dict[tuple[str, str], int]:
         return register_nodes(

@@ -56,7 +56,7 @@ def judge_again(
 def _judge_hour_again(
     connection: Connection, source_key: int, hour: Hour, run_id: int, policy: CounterPolicy
 ) -> Difference:
-    closings = collected.stored(connection, "closings", source_key, hour, collected.CLOSING)
+    closings = collected.stored_closings(connection, source_key, hour)
     closings = closings[~closings["provisional"]]
     instants = collected.stored(
         connection, "instants_with_previous", source_key, hour, collected.INSTANT_WITH_PREVIOUS

@@ -49,7 +49,7 @@ def write_lookback(
             ("node_key", "instant_ns"),
         )
         replaced = series_ids[~np.isin(series_nodes, forgetful)]
-        closings = collected.stored(connection, "closings", source_key, hour, collected.CLOSING)
+        closings = collected.stored_closings(connection, source_key, hour)
         provisional = provisional_closing_rows(hour, lookback, series_ids)
         differs |= replace_rows(
             connection,

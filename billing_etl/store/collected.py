@@ -87,6 +87,11 @@ def stored(
     )
 
 
+def stored_closings(connection: Connection, source_key: int, hour: Hour) -> Rows:
+    """Closings of a source-hour."""
+    return stored(connection, "closings", source_key, hour, CLOSING)
+
+
 def predecessors(connection: Connection, series_ids: Sequence[int], hour: Hour) -> Rows:
     """Newest closing before the hour, however old, of each series that has one (C4).
 
