@@ -9,8 +9,9 @@ from fastapi import HTTPException, Request, status
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
-# Routes that anyone may call: what runs, and whether it goes well. They tell nothing else.
-OPEN_ROUTES: Final = frozenset({"/api/ping", "/healthz"})
+# Routes that anyone may call: what runs, and whether it goes well. They tell nothing else. The page
+# and its files are the same for everybody and hold no data: it asks guarded routes for that.
+OPEN_ROUTES: Final = frozenset({"/api/ping", "/healthz", "/", "/page/{name:path}"})
 
 # The name of who calls with the service token.
 SERVICE: Final = "service token"
@@ -28,6 +29,9 @@ class Guards(Protocol):
 
     def run(self, job: str) -> Guard:
         """Who may start a job."""
+
+    def may_run(self, job: str) -> Guard:
+        """Gives whether the caller may start a job; refuses nobody, so it guards nothing."""
 
 
 def guard(dependency: _AnyGuard) -> _AnyGuard:
@@ -66,6 +70,32 @@ def is_service(authorization: str | None, token: str | None) -> bool:
     return hmac.compare_digest(given.strip().encode("latin-1"), token.encode())
 
 
+def refuse_forged(request: Request) -> None:
+    """Refuses a request that another site may have had a browser make with the user's cookie.
+
+    A caller with a token in its headers is no such browser. One without must come from this very
+    site, as far as the browser tells, and send JSON, which another site cannot without being asked
+    first (CORS).
+
+    Raises:
+        HTTPException: 403, or 415.
+    """
+    if request.headers.get("Authorization"):
+        return
+    if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
+        raise HTTPException(
+            status.HTTP_403_FORBIDDEN,
+            "expected a request from a page of this site, got one of another site",
+        )
+    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise HTTPException(
+            status.HTTP_415_UNSUPPORTED_MEDIA_TYPE,
+            "expected Content-Type: application/json, as the caller is known by a cookie, got "
+            f"{kind[:60] or 'none'}; send the parameters as JSON",
+        )
+
+
 def unauthorized() -> HTTPException:
     """The answer to one who has not said who they are, or not rightly."""
     return HTTPException(
@@ -92,3 +122,9 @@ class ServiceToken:
 
     def run(self, job: str) -> Guard:
         return self.read()
+
+    def may_run(self, job: str) -> Guard:
+        def may(request: Request) -> bool:
+            return is_service(request.headers.get("Authorization"), self.token)
+
+        return may

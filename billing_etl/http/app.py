@@ -5,29 +5,23 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
 
 from billing_etl.errors import BillingError, UsageError
-from billing_etl.http.access import Guards
+from billing_etl.http.access import refuse_forged
+from billing_etl.http.answers import answer
 from billing_etl.http.image import identity_of
+from billing_etl.http.page import data_routes, page_routes
 from billing_etl.http.requests import read_request
-from billing_etl.http.runner import (
-    BusyError,
-    JobRunner,
-    JobUnderWayError,
-    RunState,
-    UnknownJobError,
-)
+from billing_etl.http.runner import BusyError, JobUnderWayError, RunState, UnknownJobError
+from billing_etl.http.site import Site
 from billing_etl.pipeline import job_reports
-from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.job_reports import JOB_NAMES, NEVER, JobReport, Status
 
 POLL_SECONDS: Final = 0.5
@@ -39,29 +33,14 @@ _RUN_ID: Final = re.compile("[!-~]{1,250}")
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Site:
-    """What the application is joined to.
-
-    Attributes:
-        environment: of this process; ``IMAGE`` and ``SOURCE_REVISION`` are shown.
-        engine: gives the engine; raises ``BillingError`` while the settings are not usable.
-        guards: who may call what.
-        runner: what runs jobs.
-    """
-
-    environment: Mapping[str, str]
-    engine: Callable[[], Engine]
-    guards: Guards
-    runner: JobRunner
-
-
 def create_app(site: Site) -> FastAPI:
     """The application, to be mounted or served as it is. Every route is open or guarded by name."""
     # Without its own pages: they would be open, and load scripts from other hosts.
     app = FastAPI(title="Billing", openapi_url=None, docs_url=None, redoc_url=None)
     app.include_router(_open_routes(site))
     app.include_router(_status_routes(site))
+    app.include_router(page_routes())
+    app.include_router(data_routes(site))
     for job in JOB_NAMES:
         app.include_router(_job_routes(site, job))
     _tell_errors(app)
@@ -77,7 +56,7 @@ def _open_routes(site: Site) -> APIRouter:
 
     @router.get("/api/ping")
     def ping() -> JSONResponse:
-        return _answer(200, identity_of(site.environment.get("IMAGE", "")))
+        return answer(200, identity_of(site.environment.get("IMAGE", "")))
 
     @router.get("/healthz")
     async def healthz() -> JSONResponse:
@@ -86,7 +65,7 @@ def _open_routes(site: Site) -> APIRouter:
             asking = asyncio.create_task(run_in_threadpool(_health, site, started_at))
         is_ok, message = await asyncio.shield(asking)
         status = "ok" if is_ok else "degraded"
-        return _answer(200 if is_ok else 503, {"status": status, "message": message})
+        return answer(200 if is_ok else 503, {"status": status, "message": message})
 
     return router
 
@@ -108,8 +87,8 @@ def _status_routes(site: Site) -> APIRouter:
         try:
             job_reports.check_database(site.engine())
         except BillingError as error:
-            return _answer(503, {"status": "not ready", "message": str(error)})
-        return _answer(200, {"status": "ready", "message": ""})
+            return answer(503, {"status": "not ready", "message": str(error)})
+        return answer(200, {"status": "ready", "message": ""})
 
     @router.get("/v1/status")
     def status(request: Request) -> JSONResponse:
@@ -127,7 +106,7 @@ def _status_routes(site: Site) -> APIRouter:
             "image": site.environment.get("IMAGE", ""),
             "source_revision": site.environment.get("SOURCE_REVISION", ""),
         }
-        return _answer(200, report.as_dict() | about)
+        return answer(200, report.as_dict() | about)
 
     return router
 
@@ -146,6 +125,7 @@ def _job_routes(site: Site, job: str) -> APIRouter:
 
     @router.post(f"/v1/jobs/{JOB_NAMES[job]}")
     async def run(request: Request, caller: Annotated[str, Depends(guard)]) -> JSONResponse:
+        refuse_forged(request)
         settings = (await run_in_threadpool(site.engine)).settings
         query, now = request.query_params.multi_items(), datetime.now(UTC)
         try:
@@ -157,8 +137,8 @@ def _job_routes(site: Site, job: str) -> APIRouter:
         report = await run_in_threadpool(_report, site, job, run_id, state)
         assert report is not None
         if not state.ended:
-            return _answer(202, report.as_dict())
-        return _answer(503 if report.status == "error" else 200, report.as_dict())
+            return answer(202, report.as_dict())
+        return answer(503 if report.status == "error" else 200, report.as_dict())
 
     return router
 
@@ -208,12 +188,6 @@ def _report(site: Site, job: str, run_id: str, state: RunState | None) -> JobRep
 # --- answers and errors --------------------------------------------------------------------------
 
 
-def _answer(status: int, content: Any) -> JSONResponse:
-    # Numbers of a moment ago would be as wrong as an answer for someone else.
-    headers = {"Cache-Control": "no-store"}
-    return JSONResponse(jsonable_encoder(content), status, headers)
-
-
 def _tell_errors(app: FastAPI) -> None:
     """Every error is JSON with one line ``detail``; none shows what a caller sent in headers."""
 
@@ -221,13 +195,13 @@ def _tell_errors(app: FastAPI) -> None:
     async def told(_: Request, error: BillingError) -> JSONResponse:
         content: dict[str, str] = {"detail": str(error)}
         if isinstance(error, JobUnderWayError):
-            return _answer(409, content | {"run_id": error.run_id})
+            return answer(409, content | {"run_id": error.run_id})
         if isinstance(error, UnknownJobError):
-            return _answer(404, content)
+            return answer(404, content)
         if isinstance(error, BusyError):
-            return _answer(429, content)
-        return _answer(503, content)
+            return answer(429, content)
+        return answer(503, content)
 
     @app.exception_handler(Exception)
     async def untold(_: Request, error: Exception) -> JSONResponse:
-        return _answer(500, {"detail": f"internal error ({type(error).__name__}); see the log"})
+        return answer(500, {"detail": f"internal error ({type(error).__name__}); see the log"})

@@ -90,6 +90,12 @@ class LocalJobs:
         note = str(error) if isinstance(error, BillingError) else type(error).__name__
         return RunState("failed", note)
 
+    def run_link(self, job: str, run_id: str) -> None:
+        """See ``JobRunner``: there is nothing to look at but ``/v1/status``."""
+
+    def log_link(self, external_id: str, source_id: str) -> None:
+        """See ``JobRunner``: all jobs write to the log of this process."""
+
     def stop(self) -> None:
         """Lets the running job come to its end; those that wait are not begun."""
         self._thread.shutdown(cancel_futures=True)

@@ -8,8 +8,9 @@ import uvicorn
 
 from billing_etl.errors import UsageError
 from billing_etl.http.access import ServiceToken
-from billing_etl.http.app import Site, create_app
+from billing_etl.http.app import create_app
 from billing_etl.http.local_jobs import LocalJobs, run_job
+from billing_etl.http.site import Site
 from billing_etl.pipeline.engine import Engine
 from billing_etl.settings import Settings
 

@@ -303,6 +303,7 @@ def _progress(dag_id: str, runs: list[DagRun]) -> str:
 
 def _show_access(line: Line, airflow: LocalAirflow) -> None:
     _console.print(f"\nAirflow   {airflow.url}  login {USER} / {airflow.password}", markup=False)
+    _console.print(f"Billing   {airflow.url}/plugin/billing  in its navigation", markup=False)
     query = f"-c '{_EXAMPLE_QUERY}'"
     if not line.embedded_database:
         _console.print(f'psql      psql "$DATABASE_URL" {query}', markup=False)

@@ -172,6 +172,10 @@ def database_error(error: psycopg.Error) -> BillingError:
         return RetryableError(
             f"database: another run got in the way ({line}); nothing was written, run again"
         )
+    if isinstance(error, psycopg.errors.QueryCanceled):
+        return RetryableError(
+            f"database: gave up ({line}); nothing was written, run again when less else is done"
+        )
     retryable = (psycopg.OperationalError, psycopg.InterfaceError)
     if isinstance(error, retryable) and error.sqlstate not in {"28P01", "28000", "3D000"}:
         # Not "nothing was written": the answer to a COMMIT may be what was lost.

@@ -3,10 +3,11 @@
 import hashlib
 import json
 from typing import Any, Final
+from urllib.parse import quote
 
 from airflow.api.common.trigger_dag import trigger_dag
 from airflow.exceptions import DagNotFound, DagRunAlreadyExists, ParamValidationError
-from airflow.models import DagModel, DagRun
+from airflow.models import DagModel, DagRun, TaskInstance
 from airflow.utils.session import create_session
 from airflow.utils.types import DagRunTriggeredByType
 from sqlalchemy import select
@@ -77,6 +78,33 @@ class DagJobs:
             if _dag(session, job).is_paused:
                 return RunState("queued", f"it waits as DAG {job} is paused; switch it on")
             return RunState("running" if run.state == "running" else "queued")
+
+    def run_link(self, job: str, run_id: str) -> str:
+        """See ``JobRunner``."""
+        return f"/dags/{quote(job, safe='')}/runs/{quote(run_id, safe='{}')}"
+
+    def log_link(self, external_id: str, source_id: str) -> str | None:
+        """See ``JobRunner``. The page of a task shows its log."""
+        dag_id, _, rest = external_id.partition(" ")
+        run_id, _, task_id = rest.partition(" ")
+        with create_session() as session:
+            found = session.scalars(
+                select(TaskInstance).where(
+                    TaskInstance.dag_id == dag_id,
+                    TaskInstance.run_id == run_id,
+                    TaskInstance.task_id == task_id,
+                )
+            )
+            tasks = [(task.map_index, task.rendered_map_index) for task in found]
+        if not tasks:  # of a command line, or the run was deleted
+            return None
+        link = self.run_link(dag_id, run_id)
+        for map_index, name in tasks:
+            if map_index < 0:
+                return f"{link}/tasks/{quote(task_id, safe='')}"
+            if name is not None and name.startswith(f"{source_id}: "):
+                return f"{link}/tasks/{quote(task_id, safe='')}/mapped/{map_index}"
+        return link
 
 
 def _number(last: DagRun | None, stem: str) -> int:

@@ -13,6 +13,18 @@ class BillingPlugin(AirflowPlugin):
 
     name = "billing"
     listeners = [pools, preload]  # noqa: RUF012 - declared so by the base class
+    # The path is beside the UI's own, which may itself lie below one (`base_url`).
+    external_views = [  # noqa: RUF012
+        {
+            "name": "Billing",
+            "href": "billing/",
+            "destination": "nav",
+            "url_route": "billing",
+            "nav_top_level": True,
+            "icon": "billing/page/icon.svg",
+            "icon_dark_mode": "billing/page/icon-dark.svg",
+        }
+    ]
 
     @cached_property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]

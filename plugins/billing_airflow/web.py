@@ -16,7 +16,8 @@ from fastapi.concurrency import run_in_threadpool
 from billing_airflow.context import DATABASE_CONNECTION
 from billing_airflow.dag_jobs import DagJobs
 from billing_etl.http.access import SERVICE, Guard, guard, is_service, unauthorized
-from billing_etl.http.app import Site, create_app
+from billing_etl.http.app import create_app
+from billing_etl.http.site import Site
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.jobs import COLLECT_AND_RATE
 from billing_etl.settings import Settings
@@ -52,6 +53,18 @@ class AirflowGuards:
 
     def run(self, job: str) -> Guard:
         return _guard("POST", job)
+
+    def may_run(self, job: str) -> Guard:
+        takes = self.run(job)
+
+        async def may(request: Request) -> bool:
+            try:
+                await takes(request)
+            except HTTPException:
+                return False
+            return True
+
+        return may
 
 
 def _guard(method: Literal["GET", "POST"], dag_id: str) -> Guard:

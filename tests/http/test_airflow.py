@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import httpx
@@ -33,6 +34,7 @@ class ApiServer:
 
     base_url: str
     metadata_url: str
+    billing_url: str
 
     def client(self, user: str | None = None, token: str | None = None) -> httpx.Client:
         if user is not None:
@@ -57,6 +59,7 @@ def server(
     postgres_server.create_database("airflow_http")
     postgres_server.create_database("billing_http", migrated_template)
     home = tmp_path_factory.mktemp("airflow-http")
+    task_url = postgres_server.url("billing_http")
     port = free_ports(1)[0]
     # The token of the source is not there: a server that asks no source does without.
     source = {"source_id": "jp-1", "base_url": "http://127.0.0.1:9", "token_env": "TOKEN_JP1"}
@@ -66,7 +69,7 @@ def server(
         port=port,
         task_environment=dict.fromkeys(SETTINGS, "")
         | {
-            "DATABASE_URL": postgres_server.url("billing_http"),
+            "DATABASE_URL": task_url,
             "EXPORTER_SOURCES_JSON": json.dumps([source]),
             "INTERNAL_SERVICE_TOKEN": TOKEN,
             "IMAGE": "registry.example.com/billing:v1.4.2",
@@ -93,7 +96,7 @@ def server(
             assert process.exit_code is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)
-        yield ApiServer(airflow.url, postgres_server.url("airflow_http"))
+        yield ApiServer(airflow.url, postgres_server.url("airflow_http"), task_url)
 
 
 def answers(base_url: str) -> bool:
@@ -169,6 +172,80 @@ def test_the_session_of_a_browser_counts(server: ApiServer) -> None:
         token = client.headers["Authorization"].removeprefix("Bearer ")
     with httpx.Client(base_url=server.base_url, cookies={"_token": token}) as browser:
         assert browser.get("/billing/v1/status").status_code == 200
+
+
+# --- the page --------------------------------------------------------------------------------
+
+
+@contextmanager
+def browser(server: ApiServer, user: str, **headers: str) -> Iterator[httpx.Client]:
+    """Knows the user by the cookie of the session, as a browser does."""
+    with server.client(user) as client:
+        token = client.headers["Authorization"].removeprefix("Bearer ")
+    with httpx.Client(
+        base_url=server.base_url, cookies={"_token": token}, headers=headers, timeout=60
+    ) as client:
+        yield client
+
+
+def test_the_page_is_in_the_navigation_and_its_data_is_for_readers(server: ApiServer) -> None:
+    with server.client("admin") as client:
+        (plugin,) = client.get("/api/v2/plugins", params={"limit": 50}).json()["plugins"]
+    (view,) = plugin["external_views"]
+    assert (view["name"], view["destination"], view["href"]) == ("Billing", "nav", "billing/")
+    with server.client() as client:
+        assert client.get("/billing/").status_code == 200
+        assert client.get(f"/{view['icon']}").status_code == 200
+        assert client.get("/billing/v1/page/coverage").status_code == 401
+    for user, may in (("viewer", False), ("user", True), ("admin", True)):
+        with browser(server, user) as client:
+            coverage = client.get("/billing/v1/page/coverage").json()
+        assert coverage["can_collect"] is may, user
+        assert coverage["run_link"] == "/dags/collect_and_rate/runs/{run_id}"
+        assert coverage["never"] == ["jp-1"]
+
+
+def test_another_site_cannot_start_a_job_with_the_users_cookie(server: ApiServer) -> None:
+    before = server.runs()
+    job = hours(8) | {"sources": ["jp-1"], "wait": False}
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    text = {"Content-Type": "text/plain"}
+    with browser(server, "admin") as client:
+        refused = [
+            client.post(COLLECT, params=hours(8) | NO_WAIT),
+            client.post(COLLECT, data={"wait": "false"}, headers=form),
+            client.post(COLLECT, content=json.dumps(job), headers=text),
+            client.post(COLLECT, json=job, headers={"Sec-Fetch-Site": "cross-site"}),
+            client.post(COLLECT, json=job, headers={"Sec-Fetch-Site": "same-site"}),
+        ]
+        assert [answer.status_code for answer in refused] == [415, 415, 415, 403, 403]
+        assert server.runs() == before
+        answer = client.post(COLLECT, json=job, headers={"Sec-Fetch-Site": "same-origin"})
+        assert answer.status_code == 202
+    with browser(server, "viewer") as client:
+        assert client.post(COLLECT, json=job).status_code == 403
+
+
+def test_a_record_of_no_task_has_no_log(server: ApiServer) -> None:
+    """Nor does one whose run Airflow no longer has."""
+    with psycopg.connect(server.billing_url, autocommit=True) as connection:
+        connection.execute(
+            "insert into billing_core.sources (source_id, kind, enabled, interval_seconds)"
+            " values ('jp-1', 'counter_exporter', true, 60)"
+        )
+        for hour, external_id in enumerate([None, "make run", "collect_and_rate gone collect"]):
+            connection.execute(
+                "with run as (insert into billing_core.runs (command, external_id)"
+                " values ('collect', %s) returning run_id)"
+                " insert into billing_core.failed_source_hours (source_key, hour, error, run_id)"
+                " select 1, %s, 'refused', run_id from run",
+                (external_id, hour),
+            )
+    with browser(server, "viewer") as client:
+        for hour in range(3):
+            at = {"source": "jp-1", "hour": f"1970-01-01T0{hour}"}
+            answer = client.get("/billing/v1/page/hour", params=at).json()
+            assert (answer["known"]["error"], answer["failed_log_link"]) == ("refused", None)
 
 
 # --- jobs ------------------------------------------------------------------------------------

@@ -9,8 +9,9 @@ from starlette.staticfiles import StaticFiles
 
 from billing_etl.errors import UsageError
 from billing_etl.http.access import OPEN_ROUTES, ServiceToken, is_service, unguarded
-from billing_etl.http.app import Site, create_app
+from billing_etl.http.app import create_app
 from billing_etl.http.local_jobs import LocalJobs
+from billing_etl.http.site import Site
 from billing_etl.pipeline.engine import Engine
 from billing_etl.settings import Settings
 
@@ -27,6 +28,8 @@ def test_every_route_is_open_on_purpose_or_guarded() -> None:
     assert paths == {
         "/api/ping", "/healthz", "/readyz", "/v1/status",
         "/v1/jobs/collect-and-rate", "/v1/jobs/reconcile",
+        "/", "/page/{name:path}",
+        "/v1/page/coverage", "/v1/page/usage", "/v1/page/work", "/v1/page/hour",
     }  # fmt: skip
     assert unguarded(app.routes) == []
     assert paths >= OPEN_ROUTES
