@@ -3,15 +3,17 @@
 Source of the rules: delivery contract, the path and its limits, "Sealing".
 """
 
-import gzip
 import hashlib
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-# The spool is written once and rarely read: speed counts for more than the last tenth of size.
-_GZIP_LEVEL: Final = 3
+import zstandard
+
+# Payloads are written once and rarely read: speed counts for more than the last tenth of size.
+_ZSTD_LEVEL: Final = 1
+_GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_WITH_HEADER: Final = 31  # as zlib calls it: a header and trailer of gzip, which are checked
 _MAX_USAGE: Final = 2**63 - 1
 
@@ -147,10 +149,19 @@ def _id_line(event_id: str) -> bytes:
 
 
 def compress(payload: bytes) -> bytes:
-    """gzip without a time stamp: equal payloads are stored as equal bytes."""
-    return gzip.compress(payload, compresslevel=_GZIP_LEVEL, mtime=0)
+    """zstd with its checksum: equal payloads are stored as equal bytes."""
+    return zstandard.ZstdCompressor(_ZSTD_LEVEL, write_checksum=True).compress(payload)
 
 
-def decompress(stored: bytes, size_bytes: int = zlib.DEF_BUF_SIZE) -> bytes:
-    """Faster when told the size of what comes out; a wrong one is no error."""
-    return zlib.decompress(stored, _GZIP_WITH_HEADER, size_bytes)
+def decompress(stored: bytes) -> bytes:
+    """What ``compress`` was given; gzip, which earlier versions stored, is read as well.
+
+    Raises:
+        ValueError: it is neither, or damaged.
+    """
+    try:
+        if stored.startswith(_GZIP_MAGIC):
+            return zlib.decompress(stored, _GZIP_WITH_HEADER)
+        return zstandard.decompress(stored)
+    except (zlib.error, zstandard.ZstdError) as error:
+        raise ValueError(f"expected zstd or gzip, got something else ({error})") from None

@@ -187,7 +187,7 @@ class EmbeddedObjectStore:
             "-master.telemetry=false",
             # Each bucket takes volumes of its own, which grow on demand.
             "-volume.max=2000",
-            "-master.volumeSizeLimitMB=64",
+            "-master.volumeSizeLimitMB=1024",
         ]
 
     @property

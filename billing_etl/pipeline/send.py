@@ -7,7 +7,6 @@ are held at most, whatever the hour holds.
 Source of the rules: delivery contract, "Sealing", "Integrity" and "Manifest".
 """
 
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import SimpleQueue
@@ -170,9 +169,9 @@ class _Outbox:
 
 def _payload(batch: PendingBatch) -> bytes:
     try:
-        return decompress(batch.payload, batch.size_bytes)
-    except zlib.error as error:
+        return decompress(batch.payload)
+    except ValueError as error:
         raise MismatchError(
             f"s3://{batch.bucket}/{batch.object_key}: its sealed payload cannot be decompressed "
-            f"({type(error).__name__}); restore the row of billing_core.batches from a backup"
+            f"({error}); restore the row of billing_core.batches from a backup"
         ) from error

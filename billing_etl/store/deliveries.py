@@ -38,7 +38,7 @@ class DeliveryState:
 
 @dataclass(frozen=True, slots=True)
 class NewBatch:
-    """One object as it is sealed. ``payload`` is gzip-compressed; sizes and digests are not.
+    """One object as it is sealed. ``payload`` is zstd-compressed; sizes and digests are not.
 
     ``first_minute`` is that of its oldest event, None without events.
     """
@@ -63,7 +63,7 @@ class NewBatch:
 
 @dataclass(frozen=True, slots=True)
 class PendingBatch:
-    """A sealed object that is not delivered yet. ``payload`` is gzip-compressed."""
+    """A sealed object that is not delivered yet. Its ``payload`` is compressed."""
 
     batch_id: int
     sealing: int

@@ -4,7 +4,6 @@ That takes seconds, so it is done once; each test gets a copy of the database, w
 objects in the bucket and an exporter of its own.
 """
 
-import gzip
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ import pytest
 from pipeline.harness import DAY, JSON, Answer, Line, command, readings, worked_example
 from psycopg import sql
 
+from billing_etl.batches import decompress
 from billing_etl.hours import HourRange, parse_hour
 from billing_etl.local.postgres import EmbeddedPostgres
 from billing_etl.pipeline.deliver import deliver_hours
@@ -112,7 +112,7 @@ def settled(
         day = _day(postgres_server.url(name), tmp_path, stack)
         _delivers_to(day, s3_server, bucket)
         for key, payload in day.line.rows("select object_key, payload from billing_core.batches"):
-            body = gzip.decompress(payload)
+            body = decompress(payload)
             s3.put_object(Bucket=bucket, Key=key, Body=body, ChecksumAlgorithm="SHA256")
         yield day
     with psycopg.connect(postgres_server.url("postgres"), autocommit=True) as connection:

@@ -1,6 +1,5 @@
 """Stopping anywhere and starting again ends in the same facts, ledger and events."""
 
-import gzip
 import json
 import threading
 import time
@@ -13,6 +12,7 @@ import psycopg
 import pytest
 from scripted_exporter import Asked, Reply, serving
 
+from billing_etl.batches import decompress
 from billing_etl.local.exporter_server import Store, answer
 from billing_etl.local.object_store import EmbeddedObjectStore
 from billing_etl.local.postgres import EmbeddedPostgres
@@ -73,7 +73,7 @@ def events(line: Line, s3: Any, environment: dict[str, str]) -> list[JSON]:
             found += [json.loads(text) for text in body.splitlines()]
     assert len({event["id"] for event in found}) == len(found)
     sealed = line.rows("select payload from billing_core.batches where kind = 'events'")
-    lines = sorted(text for (payload,) in sealed for text in gzip.decompress(payload).splitlines())
+    lines = sorted(text for (payload,) in sealed for text in decompress(payload).splitlines())
     assert len(lines) == len(found)
     return sorted(({**event, "id": ""} for event in found), key=json.dumps)
 

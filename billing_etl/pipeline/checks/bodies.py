@@ -1,6 +1,5 @@
 """The bodies of sealed objects: as they were sealed, and as the object store holds them."""
 
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -26,11 +25,7 @@ class Bodies:
         """
         if not batch.has_payload:
             return None
-        stored = deliveries.compressed_payload(self.inspection.connection, batch.batch_id)
-        try:
-            return decompress(stored)
-        except zlib.error as error:
-            raise ValueError(f"no gzip ({error})") from None
+        return decompress(deliveries.compressed_payload(self.inspection.connection, batch.batch_id))
 
     def stored(self, batch: SealedBatch) -> bytes | None:
         """What the object store holds; None when there is nothing.

@@ -228,7 +228,7 @@ def _look_into(inspection: Inspection, seen: _Seen) -> _Seen:
             payload = bodies.sealed(batch)
             wrong = [] if payload is None else _body_differences(bodies, batch, name, payload)
         except ValueError as error:
-            wrong = [Difference(name, "content", "gzip", str(error))]
+            wrong = [Difference(name, "content", "zstd", str(error))]
         in_database = tuple(replace(each, needs_deep=True) for each in wrong)
     return _Seen(batch, in_store, in_database)
 
