@@ -108,7 +108,9 @@ class KnownSeries:
         samples, codes = served.samples, self.codes
         node_keys = {(node.env, node.node_id): node.node_key for node in self._contexts}
         known = len(codes) == len(samples.series_keys) and bool((codes >= 0).all())
-        if not known or served.lookback.series_keys or not node_keys.keys() >= set(samples.nodes):
+        # Of a node without samples, too: its snapshots before the hour are read with the hour.
+        looked_back = len(served.lookback.snapshot_ns) > 0
+        if not known or looked_back or not node_keys.keys() >= set(samples.nodes):
             return None
         series = RegisteredSeries(self.series_ids[codes], self.account_keys[codes], are_new=False)
         context = known_context(

@@ -16,7 +16,7 @@ from billing_etl.errors import BillingError
 from billing_etl.pipeline import early_facts
 from billing_etl.pipeline.early_facts import EarlyFacts
 from billing_etl.store import facts
-from pipeline.harness import A, B, Line, row_versions, sample, snapshot, usage
+from pipeline.harness import DAY, A, B, Line, row_versions, sample, snapshot, usage
 from pipeline.world_harness import (
     Found,
     adapted,
@@ -179,3 +179,21 @@ def test_an_hour_that_look_back_has_seen_keeps_what_is_written_early(
         "11:59": 3, "12:00": 5, "12:01": 8, "12:30": 9, "12:31": 3, "12:59": 43,
         "13:00": 2, "13:59": 16,
     }  # fmt: skip
+
+
+def test_empty_snapshots_that_look_back_has_found_end_no_gap(line: Line) -> None:
+    """Found by the proof: they are the past of a node without any sample, read with the hour."""
+    idle = [
+        snapshot(at, node="idle")
+        for at in ("10:59:03", "11:59:03", *(f"12:{minute:02}:03" for minute in range(60)))
+    ]
+    line.serve([*two_accounts(("10:58:03", 0, 0), ("10:59:03", 1, 1)), *TWELVE, *idle])
+    line.collected("10")
+    line.collected("12")
+
+    gaps = line.rows(
+        "select node_id, extract(minute from gap_start)::int from billing.usage_gaps"
+        " where gap_start < %s",
+        f"{DAY}T12:00Z",
+    )
+    assert gaps == [("node-1", 59)]
