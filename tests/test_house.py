@@ -9,12 +9,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "billing_etl"
 
-GROUND = {"hours", "errors", "records"}
+GROUND = {"hours", "errors", "masking", "records"}
 PURE = {"counters", "rating", "events", "batches", "reconciliation", "statement"}
 ADAPTERS = {"exporter", "store", "delivery"}
 # What each room may import of the others; a room that is not named here does not exist.
 MAY_IMPORT = {
     "errors": set[str](),
+    "masking": set[str](),
     "records": set[str](),
     "hours": {"errors"},
     "settings": GROUND,

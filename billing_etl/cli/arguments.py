@@ -7,6 +7,7 @@ from pathlib import Path
 
 from billing_etl import __version__
 from billing_etl.cli import commands, maintain
+from billing_etl.cli.erase import erase
 from billing_etl.cli.statement import statement
 from billing_etl.cli.usage import usage
 from billing_etl.errors import UsageError
@@ -90,6 +91,13 @@ def build_parser() -> argparse.ArgumentParser:
     close = command("close", commands.close, "closes a billing period")
     close.add_argument("--period", required=True, metavar="YYYY-MM")
     _add_preview(close)
+
+    erasing = command("erase", erase, "erases a person's identifiers; amounts and bytes stay")
+    erasing.add_argument("--account", required=True, metavar="U", help="account uuid")
+    erasing.add_argument("--reason", metavar="T", help="why; needed unless it is a preview")
+    erasing.add_argument("--by", metavar="WHO", help="who does it; else the database login")
+    erasing.add_argument("--yes", action="store_true", help="do not ask")
+    _add_preview(erasing)
 
     quarantine = _group(sub, "quarantine", "bad samples that were put aside")
     _sub(quarantine, "list", commands.quarantine_list, "quarantined samples", shared)

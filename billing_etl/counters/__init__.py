@@ -13,6 +13,7 @@ from billing_etl.counters.samples import (
     OnBlock,
     SampleBlock,
     SampleCollector,
+    StoredName,
     content_hash,
     served_hour_digest,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "SeriesKey",
     "SeriesNames",
     "SeriesTable",
+    "StoredName",
     "content_hash",
     "cover_hour",
     "judge_first_deltas",

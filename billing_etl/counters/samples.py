@@ -1,9 +1,10 @@
 """Snapshots into sorted columns: identity, order, duplicates, content hashes (C2, C3, C6)."""
 
 import hashlib
+import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final, NamedTuple, TypeAlias
 
@@ -20,6 +21,7 @@ HASH_BYTES: Final = 16
 BLOCK_SAMPLES = 100_000
 _FIRST_BLOCK_SHARE: Final = 5
 _NO_MINUTE: Final = 2**31 - 1
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _IDENTITY: Final = np.dtype([("high", ">u8"), ("low", ">u8")])
 
 
@@ -71,6 +73,8 @@ class SampleBlock:
 
 
 OnBlock: TypeAlias = Callable[[SampleBlock, SeriesNames], None]
+# What an account is called here, by the uuid with which it is served.
+StoredName: TypeAlias = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,12 +282,21 @@ class SampleCollector:
             any order within a block; never before one that has ended.
         on_block: gets each block as it ends, with the names of the series that are new in it; its
             ``snapshot`` counts snapshots in the order of their arrival.
+        stored_name: gives names to accounts; None: they are called as they are served. Hashes are
+            of what was served in any case: giving an account another name changes none.
     """
 
-    def __init__(self, block_samples: int | None = None, on_block: OnBlock | None = None) -> None:
+    def __init__(
+        self,
+        block_samples: int | None = None,
+        on_block: OnBlock | None = None,
+        stored_name: StoredName | None = None,
+    ) -> None:
         self._most_samples = BLOCK_SAMPLES if block_samples is None else block_samples
         self._block_samples = self._most_samples // _FIRST_BLOCK_SHARE
         self._on_block = on_block
+        self._stored_name = stored_name
+        self._served_names: dict[str, str] = {}
         self._series = SeriesTable()
         self._identities = np.zeros(0, dtype=_IDENTITY)
         self._layouts: dict[int, _Layout] = {}
@@ -341,7 +354,11 @@ class SampleCollector:
         # Lists are compared by their texts; texts that are the same object at once.
         if layout.accounts == snapshot.accounts and layout.inbound_tags == snapshot.inbound_tags:
             return layout.codes
-        codes = self._series.codes(node, snapshot.accounts, snapshot.inbound_tags)
+        accounts = snapshot.accounts
+        if self._stored_name is not None:
+            accounts = [self._stored_name(each) for each in accounts]
+            self._served_names |= zip(accounts, snapshot.accounts, strict=True)
+        codes = self._series.codes(node, accounts, snapshot.inbound_tags)
         self._layouts[node] = _Layout(snapshot.accounts, snapshot.inbound_tags, codes)
         return codes
 
@@ -378,7 +395,9 @@ class SampleCollector:
         self._ends.take(block, len(self._series))
         names = self._series.names()
         new_names = names[len(self._identities) :]
-        self._identities = np.concatenate([self._identities, _identities(new_names)])
+        self._identities = np.concatenate(
+            [self._identities, _identities(new_names, self._served_names)]
+        )
         self._hash_snapshots(block)
         self._store.append(block)
         self._from_minute = until_minute
@@ -438,12 +457,31 @@ class SampleCollector:
             duplicates=self._duplicates,
             conflicts=SeriesEvents.joined(self._conflicts),
             bad_samples=sorted(
-                self._bad,
+                map(self._as_stored, self._bad),
                 key=lambda placed: (placed.instant_ns, placed.node, placed.sample.raw_text),
             ),
             _store=self._store,
             _position=position,
         )
+
+    def _as_stored(self, placed: PlacedBadSample) -> PlacedBadSample:
+        if self._stored_name is None:
+            return placed
+        sample = placed.sample
+        return placed._replace(
+            sample=replace(
+                sample,
+                raw_text=_UUID.sub(self._renamed, sample.raw_text),
+                account_uuid=sample.account_uuid and self._stored_name(sample.account_uuid),
+            )
+        )
+
+    def _renamed(self, found: re.Match[str]) -> str:
+        """A uuid in a text, as it is spelled unless the account is called otherwise here."""
+        assert self._stored_name is not None
+        served = found[0].lower()
+        stored = self._stored_name(served)
+        return found[0] if stored == served else stored
 
 
 def content_hash(snapshots: Iterable[tuple[NodeKey, int, bytes]]) -> bytes:
@@ -464,10 +502,13 @@ def served_hour_digest(snapshots: Iterable[Snapshot]) -> tuple[int, int, bytes]:
     return len(samples.snapshot_ns), samples.served_samples, samples.content_hash()
 
 
-def _identities(names: SeriesNames) -> NDArray[np.void]:
+def _identities(names: SeriesNames, served: Mapping[str, str]) -> NDArray[np.void]:
     """Of each series a hash of its account and tag: the same in every hour, whatever its code."""
     digests = [
-        hashlib.blake2b(f"{name.account_uuid}\0{name.inbound_tag}".encode(), digest_size=HASH_BYTES)
+        hashlib.blake2b(
+            f"{served.get(name.account_uuid, name.account_uuid)}\0{name.inbound_tag}".encode(),
+            digest_size=HASH_BYTES,
+        )
         for name in names
     ]
     return np.frombuffer(b"".join(each.digest() for each in digests), dtype=_IDENTITY)

@@ -10,7 +10,7 @@ from typing import Final
 
 from billing_etl.errors import TerminalError
 from billing_etl.events.billing_event import BillingEvent
-from billing_etl.events.changes import FactChange, event_id
+from billing_etl.events.changes import FactChange, event_id, fact_id
 from billing_etl.events.cloud_event import CloudEvent
 from billing_etl.events.envelope import Envelope, ReadEvent
 from billing_etl.events.usage_event import UsageEvent
@@ -47,4 +47,5 @@ __all__ = [
     "UsageEvent",
     "envelope_named",
     "event_id",
+    "fact_id",
 ]

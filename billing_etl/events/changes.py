@@ -29,6 +29,8 @@ class FactChange:
         uplink_total, downlink_total: the fact as it stands after this change.
         revision: counts sealings of this fact, 1 at the first.
         corrects: revision of the event that this one corrects; None at the first sealing.
+        former_fact_id, former_corrected_id: ids as they were sent, of an account that has been
+            erased since and was called otherwise; None: they are made of what is here.
     """
 
     source_id: str
@@ -47,6 +49,8 @@ class FactChange:
     downlink_total: int
     revision: int
     corrects: int | None
+    former_fact_id: str | None = None
+    former_corrected_id: str | None = None
 
     @property
     def usage(self) -> int:
@@ -71,12 +75,14 @@ class FactChange:
     @property
     def corrected_id(self) -> str | None:
         """The id of the change that this one corrects; None at the first sealing."""
-        return None if self.corrects is None else self._id_at(self.corrects)
+        if self.corrects is None:
+            return None
+        return self.former_corrected_id or self._id_at(self.corrects)
 
     @property
     def fact_id(self) -> str:
         """What all changes of the same fact have in common, and no other."""
-        return _named(*self._fact)
+        return self.former_fact_id or fact_id(*self._fact)
 
     @property
     def _fact(self) -> tuple[str, str, str, str, str, str, int]:
@@ -92,6 +98,19 @@ class FactChange:
 
     def _id_at(self, revision: int) -> str:
         return event_id(*self._fact, revision)
+
+
+def fact_id(
+    source_id: str,
+    env: str,
+    node_id: str,
+    account_uuid: str,
+    inbound_tag: str,
+    event_type: str,
+    minute: int,
+) -> str:
+    """What all changes of the same fact have in common, and no other."""
+    return _named(source_id, env, node_id, account_uuid, inbound_tag, event_type, minute)
 
 
 # A sealing asks for the id of the same change once for its batch and once for each form.

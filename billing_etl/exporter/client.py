@@ -34,7 +34,6 @@ from billing_etl.exporter.contract import (
     Verdict,
     classify_answer,
     decode_page,
-    without_emails,
 )
 from billing_etl.exporter.pagination import (
     TARGET_PAGE_BYTES,
@@ -43,6 +42,7 @@ from billing_etl.exporter.pagination import (
     fitting_limit,
 )
 from billing_etl.hours import NS_PER_SECOND, format_instant_ns
+from billing_etl.masking import without_emails
 from billing_etl.records import Snapshot
 from billing_etl.settings import Source
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from billing_etl.errors import RetryableError, TerminalError
 from billing_etl.hours import NS_PER_SECOND, parse_instant_ns
+from billing_etl.masking import without_emails
 from billing_etl.records import BadSample, Int64Array, Snapshot
 
 MAX_TOTAL_BYTES: Final = 2**63 - 1
@@ -36,7 +37,6 @@ QUARANTINE_REASONS: Final[dict[str, str]] = {
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _INTEGER: Final = re.compile(rb"-?[0-9]+")
-_EMAIL_ADDRESS: Final = re.compile(r"[^\s\"'<>,;:=@]+@[^\s\"'<>,;:=@]+")
 # One JSON escape: a surrogate pair, a surrogate alone, or any other.
 _ESCAPE: Final = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
@@ -112,11 +112,6 @@ def short_text(body: bytes) -> str:
     lines = body[:1000].decode("utf-8", "replace").strip().splitlines()
     line = without_emails(lines[0]) if lines else ""
     return "".join(c if c.isprintable() else "?" for c in line)[:100]
-
-
-def without_emails(text: str) -> str:
-    """The text with everything that looks like an email address masked."""
-    return _EMAIL_ADDRESS.sub("***", text)
 
 
 def _retry_after_seconds(header: str, now_ns: int) -> float | None:

@@ -10,6 +10,7 @@ import psycopg
 
 from billing_etl.errors import BillingError, RetryableError, TerminalError, UsageError
 from billing_etl.hours import Hour
+from billing_etl.masking import without_emails
 from billing_etl.pipeline.engine import Engine
 from billing_etl.rating import period_of
 from billing_etl.store import ledger, ratings
@@ -150,8 +151,9 @@ def _checked(account: str, amount: Decimal, reason: str) -> str:
         raise UsageError(f"credit: expected an account uuid, got {account!r}") from None
     if not amount.is_finite() or amount <= 0:
         raise UsageError(f"credit: expected an amount above 0, got {amount}")
-    if not reason.strip():
-        raise UsageError("credit: expected a reason, got nothing")
+    if not reason.strip() or account_uuid in reason.lower():
+        # The ledger is never changed: what is written there could not be erased.
+        raise UsageError("credit: expected a reason that does not name the account, got another")
     return account_uuid
 
 
@@ -183,7 +185,7 @@ def _appended(
         connection,
         account_uuid,
         amount,
-        reason,
+        without_emails(reason),
         engine.settings.initial_balance,
         period_of(now, ratings.anchor_day(connection, engine.settings)),
         run_id,

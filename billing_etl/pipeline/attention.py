@@ -5,6 +5,7 @@ from typing import Any
 
 from billing_etl.errors import UsageError
 from billing_etl.hours import Hour
+from billing_etl.masking import without_emails
 from billing_etl.pipeline.collect import CollectSummary, collect_hours
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.heartbeat import delivery_health
@@ -61,5 +62,5 @@ def close_finding(engine: Engine, finding_id: int, reason: str) -> None:
         engine.run("findings close") as run,
         engine.connect() as connection,
     ):
-        if not attention.close_finding(connection, finding_id, reason, run.run_id):
+        if not attention.close_finding(connection, finding_id, without_emails(reason), run.run_id):
             raise UsageError(f"findings close: expected an open finding, got {finding_id}")

@@ -24,7 +24,7 @@ from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.fetch import fetch_hour
 from billing_etl.pipeline.hour_writer import CollectResult, HourWriter
 from billing_etl.settings import Source
-from billing_etl.store import collected
+from billing_etl.store import collected, erasures
 from billing_etl.store.database import Connection, commit_unflushed
 from billing_etl.store.prices import follow_region_setting
 from billing_etl.store.sources import (
@@ -149,20 +149,21 @@ def _read_and_write(
     """Reads the hour; of a large one the database does meanwhile what it can."""
     contexts = node_contexts(connection, source_key, hour)
     stored_samples = collected.stored_samples(connection, source_key, hour)
+    name = erasures.stored_name(connection)
     commit_unflushed(connection)
     writer = HourWriter(connection, engine, source, source_key, hour, run_id)
     of = EarlyHour(engine, source.source_id, source_key, hour, contexts, source.interval_seconds)
     early, stored = None, None
     if stored_samples is None and of.expected_samples >= early_facts.LEAST_SAMPLES:
         with writing_early(connection, of) as writing:
-            served = fetch_hour(source, hour, contexts, writing.take)
+            served = fetch_hour(source, hour, contexts, writing.take, name)
             early = writing.finish(served, writer.policy)
     elif stored_samples and stored_samples >= early_facts.LEAST_SAMPLES:
         with reading_early(connection, of, stored_samples) as reading:
-            served = fetch_hour(source, hour, contexts)
+            served = fetch_hour(source, hour, contexts, stored_name=name)
             stored = reading.result()
     else:
-        served = fetch_hour(source, hour, contexts)
+        served = fetch_hour(source, hour, contexts, stored_name=name)
     if early is not None:
         try:
             return writer.write(served, None, early)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from billing_etl.counters import HourSamples, OnBlock, SampleCollector
+from billing_etl.counters import HourSamples, OnBlock, SampleCollector, StoredName
 from billing_etl.counters.coverage import missing_slots
 from billing_etl.errors import MismatchError
 from billing_etl.exporter import ExporterClient
@@ -44,7 +44,11 @@ class ServedHour:
 
 
 def fetch_hour(
-    source: Source, hour: Hour, contexts: list[NodeContext], on_block: OnBlock | None = None
+    source: Source,
+    hour: Hour,
+    contexts: list[NodeContext],
+    on_block: OnBlock | None = None,
+    stored_name: StoredName | None = None,
 ) -> ServedHour:
     """Reads an hour from its exporter.
 
@@ -52,6 +56,7 @@ def fetch_hour(
         source, hour: which one.
         contexts: what is stored of its nodes.
         on_block: gets the blocks of the hour's samples while the next ones are read.
+        stored_name: see ``SampleCollector``.
 
     Raises:
         MismatchError: a snapshot is of another node or environment than expected (C2).
@@ -60,9 +65,10 @@ def fetch_hour(
     with ExporterClient(source) as client:
         expected = max((c.prev_samples for c in contexts), default=0)
         served = client.snapshots(hour.start_ns, hour.end_ns, expected_samples=expected)
-        samples = _collect(source, hour, served, on_block)
+        samples = _collect(source, hour, served, SampleCollector(None, on_block, stored_name))
         clock_ns = client.report.date_ns or time.time_ns()
-        lookback = _lookback(client, source, hour, samples, contexts)
+        before = SampleCollector(stored_name=stored_name)
+        lookback = _lookback(client, source, hour, samples, contexts, before)
         nodes = _expected_nodes(samples, hour, contexts)
         seen_later = {(c.env, c.node_id) for c in contexts if c.seen_later}
         last_interval_ns = hour.end_ns - source.interval_seconds * 1_000_000_000
@@ -89,9 +95,8 @@ def fetch_hour(
 
 
 def _collect(
-    source: Source, hour: Hour, snapshots: Iterable[Snapshot], on_block: OnBlock | None
+    source: Source, hour: Hour, snapshots: Iterable[Snapshot], collector: SampleCollector
 ) -> HourSamples:
-    collector = SampleCollector(on_block=on_block)
     for snapshot in snapshots:
         for name, expected, got in (
             ("node", source.expected_node_id, snapshot.node_id),
@@ -113,9 +118,9 @@ def _lookback(
     hour: Hour,
     samples: HourSamples,
     contexts: list[NodeContext],
+    collector: SampleCollector,
 ) -> HourSamples:
     """Samples before the hour, of nodes that have no closing of a collected hour before it (C4)."""
-    collector = SampleCollector()
     with_closing = {(c.env, c.node_id) for c in contexts if c.has_closing}
     needed = set(samples.nodes) - with_closing
     if needed and source.lookback_minutes:

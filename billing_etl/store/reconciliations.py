@@ -83,7 +83,10 @@ class AccountLedger(NamedTuple):
 
 
 class SealedState(NamedTuple):
-    """The state in which a fact was last sealed; quantity is uplink + downlink."""
+    """The state in which a fact was last sealed; quantity is uplink + downlink.
+
+    ``sent_ids``: see ``MarkedFact``.
+    """
 
     source_id: str
     env: str
@@ -93,16 +96,22 @@ class SealedState(NamedTuple):
     minute: int
     revision: int
     quantity: int
+    sent_ids: list[str] | None
 
 
 class MarkedFact(NamedTuple):
-    """A fact with what says whether, and as what, it was sealed; quantity is uplink + downlink."""
+    """A fact with what says whether, and as what, it was sealed; quantity is uplink + downlink.
+
+    ``sent_ids``: of an erased account, the id of the fact and those of its events from revision 1
+    on, as they were made of the uuid that it had; None: what is not here is made of the names.
+    """
 
     series_id: int
     minute: int
     quantity: int
     revision: int
     sealing: int
+    sent_ids: list[str] | None
     names: tuple[str, str, str, str, str]
 
 
@@ -258,7 +267,7 @@ def sealed_totals(connection: Connection, hour: Hour, meter: Meter) -> SealedTot
 def marked_facts(connection: Connection, hour: Hour, meter: Meter) -> list[MarkedFact]:
     """Every fact of an hour, sealed or not."""
     rows = _rows(connection, "marked_facts", _of(hour, meter))
-    return [MarkedFact(row[0], row[1], row[2], row[3], row[4], row[5:]) for row in rows]
+    return [MarkedFact(row[0], row[1], row[2], row[3], row[4], row[5], row[6:]) for row in rows]
 
 
 def restore_marks(

@@ -130,13 +130,14 @@ def test_every_reason_is_documented_and_shown_by_a_case() -> None:
 
 
 def test_the_raw_text_keeps_the_spelling_and_drops_the_email() -> None:
-    bad = sample(uplink_bytes_total="1.50e3", Email='"b@x.test"', note='"write to c@x.test"')
+    note = r'"write to c@x.test, or d\u0040x.test"'
+    bad = sample(uplink_bytes_total="1.50e3", Email='"b@x.test"', note=note)
 
     (snapshot,) = decode_page(page(bad)).snapshots
 
     assert snapshot.bad_samples[0].raw_text == (
         f'{{"uuid":"{UUID}","inbound_tag":"tcp","uplink_bytes_total":1.50e3,'
-        '"downlink_bytes_total":2,"note":"write to ***"}'
+        '"downlink_bytes_total":2,"note":"write to ***, or ***"}'
     )
 
 

@@ -134,6 +134,8 @@ FORBIDDEN = {
     "delete suspensions": "delete from billing_core.suspensions",
     "delete findings": "delete from billing_core.findings",
     "delete coverage": "delete from billing_core.source_hours",
+    "record an erasure": "insert into billing_core.erasures (account_key) values (1)",
+    "forget an erasure": "delete from billing_core.erasures",
     "rename an account": "update billing_core.accounts set account_uuid = gen_random_uuid()",
     "take back a migration": "delete from billing_core.migrations",
     "seed a setting again": "update billing_core.seeded_settings set value = '0'",
@@ -169,8 +171,8 @@ def test_the_pipeline_role_has_a_say_on_every_table(line: Line) -> None:
             " and relkind in ('r', 'p') and not relispartition"
         )
     }
-    read_only = {"billing_core.meters", "billing_core.migrations"}
-    assert tables == set(roles.PIPELINE.writes) | read_only
+    read_only = {"meters", "migrations", "erasures", "erased_events"}
+    assert tables == set(roles.PIPELINE.writes) | {f"billing_core.{name}" for name in read_only}
 
 
 APPEND_ONLY = (

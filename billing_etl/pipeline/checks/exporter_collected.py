@@ -6,7 +6,7 @@ against what was recorded of the hour as a whole when it was collected.
 
 from typing import Final
 
-from billing_etl.counters import HourSamples, NodeKey, SampleCollector, content_hash
+from billing_etl.counters import HourSamples, NodeKey, SampleCollector, StoredName, content_hash
 from billing_etl.errors import BillingError
 from billing_etl.exporter import ExporterClient
 from billing_etl.hours import Hour, format_instant_ns
@@ -22,7 +22,7 @@ from billing_etl.reconciliation import (
     together,
 )
 from billing_etl.settings import Source
-from billing_etl.store import reconciliations
+from billing_etl.store import erasures, reconciliations
 from billing_etl.store.reconciliations import ClosingSample, CollectedHour, StoredInstant
 
 _CLOSINGS: Final = "closings"
@@ -58,7 +58,7 @@ def _examine_source(inspection: Inspection, source: Source, hour: Hour) -> Exami
     stored_closings = reconciliations.closings(connection, name, hour)
     recorded = _recorded(name, collected, stored)
     try:
-        samples = _served(source, hour)
+        samples = _served(source, hour, erasures.stored_name(connection))
     except BillingError as error:
         nothing = (Measure("snapshots", 0, 0), Measure("samples", 0, 0))
         silent = Difference(f"exporter of {name}", "answer", "one", str(error))
@@ -116,8 +116,8 @@ def _record(source_id: str) -> str:
     return f"record of {source_id}"
 
 
-def _served(source: Source, hour: Hour) -> HourSamples:
-    collector = SampleCollector()
+def _served(source: Source, hour: Hour, name: StoredName | None) -> HourSamples:
+    collector = SampleCollector(stored_name=name)
     with ExporterClient(source) as client:
         for snapshot in client.snapshots(hour.start_ns, hour.end_ns):
             collector.add(snapshot)

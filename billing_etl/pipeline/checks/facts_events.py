@@ -12,11 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from billing_etl.errors import MismatchError
-from billing_etl.events import event_id
 from billing_etl.hours import Hour, HourRange, minute_start
 from billing_etl.pipeline.checks.bodies import Bodies
 from billing_etl.pipeline.checks.inspection import Check, Inspection
-from billing_etl.pipeline.checks.sealing_marks import restore_marks
+from billing_etl.pipeline.checks.sealing_marks import EventIds, restore_marks
 from billing_etl.pipeline.deliver import deliver_hours
 from billing_etl.pipeline.seal import what_waits
 from billing_etl.reconciliation import Difference, Examination, Measure, Remedy, Value, together
@@ -132,8 +131,8 @@ def _compare_events(inspection: Inspection, hour: Hour, meter: Meter) -> _ReadEv
         )
     read.events, read.quantity = times.total(), sum(usage.values())
     for state in reconciliations.sealed_states(connection, hour, meter):
-        name = (*state[:5], meter.event_type, state.minute)
-        ids = [event_id(*name, revision) for revision in range(1, state.revision + 1)]
+        ids_of = EventIds((*state[:5], meter.event_type, state.minute), state.sent_ids)
+        ids = [ids_of(revision) for revision in range(1, state.revision + 1)]
         missing = [each for each in ids if not times[each]]
         found = sum(usage[each] for each in ids)
         for each in ids:

@@ -7,6 +7,8 @@ is committed only when the facts then have the digest that was kept when they we
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from billing_etl.errors import TerminalError
 from billing_etl.events import event_id
@@ -16,6 +18,18 @@ from billing_etl.pipeline.checks.inspection import Inspection
 from billing_etl.store import deliveries, reconciliations
 from billing_etl.store.deliveries import Meter
 from billing_etl.store.reconciliations import MarkedFact, SealedBatch
+
+
+class EventIds(NamedTuple):
+    """The ids of a fact's events; ``sent``: those of an account that was called otherwise then."""
+
+    names: tuple[str, str, str, str, str, str, int]
+    sent: Sequence[str] | None
+
+    def __call__(self, revision: int) -> str:
+        if self.sent is not None and revision < len(self.sent):
+            return self.sent[revision]
+        return event_id(*self.names, revision)
 
 
 def restore_marks(inspection: Inspection, hour: Hour, meter: Meter) -> str:
@@ -76,12 +90,12 @@ def _marked(
     sealings: int,
 ) -> tuple[MarkedFact, MarkedFact]:
     """A fact as it is, and with the revision and sealing number that the events prove."""
-    name = (*fact.names, meter.event_type, fact.minute)
+    id_of = EventIds((*fact.names, meter.event_type, fact.minute), fact.sent_ids)
     revision, total = 0, 0
-    while (each := event_id(*name, revision + 1)) in sealing_of:
+    while (each := id_of(revision + 1)) in sealing_of:
         revision += 1
         total += usage[each]
     if revision and total == fact.quantity:
-        last = sealing_of[event_id(*name, revision)]
+        last = sealing_of[id_of(revision)]
         return fact, fact._replace(revision=revision, sealing=last)
     return fact, fact._replace(revision=revision + 1, sealing=sealings + 1)

@@ -26,7 +26,7 @@ from billing_etl.store import ratings, statements
 from billing_etl.store.database import Connection
 
 # Of the canonical form of inputs and of the document: another form gets another number.
-FORM: Final = 1
+FORM: Final = 2
 
 _COUNTED: Final = (
     "snapshots", "samples", "used", "duplicates", "baselines", "quarantined",

@@ -13,6 +13,7 @@ import psycopg
 
 from billing_etl.errors import RetryableError, TerminalError, UsageError
 from billing_etl.hours import Hour, HourRange
+from billing_etl.masking import without_emails
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.statement.document import FORM, Made, Span, read_span
 from billing_etl.rating import next_period
@@ -129,6 +130,7 @@ def sign_statement(
     """
     if despite is not None and not despite.strip():
         raise UsageError("statement: expected a reason after --despite, got nothing")
+    despite = None if despite is None else without_emails(despite)
     with (
         engine.run("statement sign", span.hours) as run,
         engine.connect() as connection,

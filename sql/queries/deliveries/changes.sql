@@ -59,13 +59,17 @@ select
     changed.uplink_total,
     changed.downlink_total,
     changed.revision,
-    changed.corrects
+    changed.corrects,
+    erased.ids[1]::text,
+    erased.ids[changed.corrects + 1]::text
 from changed
 join billing_core.series using (series_id)
 join billing_core.meters as meter using (meter_id)
 join billing_core.accounts as account using (account_key)
 join billing_core.nodes as node using (node_key)
 join billing_core.sources as source using (source_key)
+left join billing_core.erased_events as erased
+    on erased.series_id = changed.series_id and erased.minute = changed.minute
 left join dated_region
     on dated_region.source_key = node.source_key
     and dated_region.from_minute <= changed.minute

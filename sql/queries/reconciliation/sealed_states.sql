@@ -26,10 +26,13 @@ select
     series.inbound_tag,
     state.minute,
     state.revision,
-    state.quantity
+    state.quantity,
+    erased.ids::text[]
 from state
 join billing_core.series using (series_id)
 join billing_core.accounts as account using (account_key)
 join billing_core.nodes as node using (node_key)
 join billing_core.sources as source using (source_key)
+left join billing_core.erased_events as erased
+    on erased.series_id = state.series_id and erased.minute = state.minute
 where series.meter_id = %(meter_id)s
