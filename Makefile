@@ -5,7 +5,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test lint format unit e2e prove mutate break damage dictionary bench lock clean install
+.PHONY: help run test lint format unit e2e prove mutate break damage dictionary bench audit lock clean install
 
 help: ## shows this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -56,6 +56,9 @@ dictionary: install ## writes docs/data-dictionary.md from the comments of the d
 bench: install ## the table of speed, memory and storage goals; QUICK=1 ROWS=hour,memory COMPARE=FILE NAME=x
 	$(BIN)/python -m benchmarks $(if $(filter-out 0,$(QUICK)),--quick) $(if $(ROWS),--rows $(ROWS)) \
 		$(if $(COMPARE),--compare $(COMPARE)) $(if $(NAME),--name $(NAME))
+
+audit: install ## known vulnerabilities of the locked packages; one line where the index tells none
+	@$(BIN)/python -m billing_etl.local.audit
 
 # pip 23.2 (of Python 3.11.7) wants what is required with and without extras pinned in both forms.
 lock: install ## compiles requirements.in into requirements.txt
