@@ -4,8 +4,9 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo)
 
-.PHONY: help run test lint format unit e2e prove mutate break damage dictionary bench audit lock clean install
+.PHONY: help run test browser screenshots lint format unit e2e prove mutate break damage dictionary bench audit lock clean install
 
 help: ## shows this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -25,8 +26,17 @@ test: lint ## lint, types and every test, on the embedded services, side by side
 unit: install ## the tests without network and services, in seconds
 	$(BIN)/python -m pytest -q tests/unit
 
-e2e: install ## the tests that run the real scheduler
+e2e: install ## the tests that run the real scheduler, or a browser
 	$(BIN)/python -m pytest -m e2e
+
+browser: ## Chromium for the tests of the Billing page, by apt-get where it is missing
+	@command -v chromium >/dev/null || { $(AS_ROOT) apt-get update -qq && \
+		$(AS_ROOT) apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; }
+
+screenshots: install browser ## the pictures in docs/images, of a real run in Airflow
+	@command -v pngquant >/dev/null || $(AS_ROOT) apt-get install -y -qq --no-install-recommends pngquant >/dev/null
+	SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/e2e/test_page.py tests/e2e/test_page_alone.py
+	pngquant --force --strip --skip-if-larger --ext .png docs/images/*.png
 
 lint: install ## ruff, format check and strict types
 	$(BIN)/ruff check .

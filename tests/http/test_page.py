@@ -1,61 +1,27 @@
 """The Billing page's files and data, on a real database."""
 
 import re
-import socket
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import httpx
-import page_world
 import psycopg
 import pytest
-import uvicorn
+from page import world
+from page.served import serving
 
 from billing_etl.hours import Hour
-from billing_etl.http.access import ServiceToken
-from billing_etl.http.app import create_app
-from billing_etl.http.local_jobs import LocalJobs
 from billing_etl.http.page import FILES
-from billing_etl.http.site import Site
-from billing_etl.pipeline.engine import Engine
-from billing_etl.settings import Settings, Source
 
-TOKEN = "t"
 NOW = Hour.of(datetime.now(UTC))
 SOURCES = 40
 WEEK = 168
 
 
-@contextmanager
-def serving(database_url: str, *sources: str) -> Iterator[httpx.Client]:
-    """The application behind a real server, and a client that has the token."""
-    settings = Settings(
-        database_url=database_url,
-        sources=tuple(Source(name, "http://127.0.0.1:9", token="unused") for name in sources),
-    )
-    jobs = LocalJobs(settings, lambda engine, request: None)
-    site = Site({}, lambda: Engine(settings), ServiceToken(TOKEN), jobs)
-    server = uvicorn.Server(uvicorn.Config(create_app(site), log_config=None))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        host, port = listener.getsockname()
-        try:
-            with httpx.Client(
-                base_url=f"http://{host}:{port}", headers={"Authorization": f"Bearer {TOKEN}"}
-            ) as client:
-                yield client
-        finally:
-            server.should_exit = True
-            thread.join()
-
-
 @pytest.fixture
 def client(database_url: str) -> Iterator[httpx.Client]:
     """A site of 40 sources, of which two are still in the settings, with a new one."""
-    ids = page_world.fill(database_url, NOW, sources=SOURCES, accounts=30)
+    ids = world.fill(database_url, NOW, sources=SOURCES, accounts=30)
     with serving(database_url, ids[0], ids[1], "new-1") as client:
         yield client
 
@@ -314,7 +280,7 @@ def test_an_hour_names_the_minutes_that_are_missing(client: httpx.Client) -> Non
     known = answer["known"]
     counted = known["used"] + known["duplicates"] + known["baselines"] + known["quarantined"]
     assert known["samples"] == counted == 600
-    assert known["external_id"] == f"collect_and_rate {page_world.RUN} collect"
+    assert known["external_id"] == f"collect_and_rate {world.RUN} collect"
 
 
 def test_an_hour_of_a_source_with_another_interval_has_slots(
@@ -344,4 +310,4 @@ def test_a_failed_hour_says_when_and_why(client: httpx.Client) -> None:
     ).json()["known"]
     assert known["error"] == "expected an answer within 10 s, got none; is the exporter up?"
     assert known["state"] is None
-    assert known["failed_external_id"] == f"collect_and_rate {page_world.RUN} collect"
+    assert known["failed_external_id"] == f"collect_and_rate {world.RUN} collect"

@@ -6,6 +6,7 @@ import { HOUR_MS, clock, count, day, duration, hourSpan, some } from "./format.j
 import { LETTERS, STATES, stateClass, tally } from "./states.js";
 
 const FEWEST_HOURS = 24;
+const WORDS_UP_TO = 30;
 const MOST_ROWS = 200;
 const WORST_FIRST = ["f", "d", "p", "l"];
 
@@ -34,10 +35,14 @@ export function chosen(sources, filter, order) {
   return found;
 }
 
-/** The first hour in which any source was expected, so that a young site has no empty days. */
-function firstColumn(sources, hours) {
-  const first = Math.min(hours, ...sources.map(({ states }) => states.search(/[^.]/)).filter((at) => at >= 0));
-  return Math.max(0, Math.min(first, hours - FEWEST_HOURS));
+/** The same from the first hour on in which any source was expected: a young site has no empty days. */
+export function fitted(coverage) {
+  const start = Date.parse(coverage.from_hour);
+  const hours = (Date.parse(coverage.to_hour) - start) / HOUR_MS;
+  const first = Math.min(...coverage.sources.map(({ states }) => states.search(/[^.]/)).filter((at) => at >= 0), hours);
+  const cut = Math.max(0, Math.min(first, hours - FEWEST_HOURS));
+  const sources = coverage.sources.map((source) => ({ ...source, states: source.states.slice(cut) }));
+  return { ...coverage, sources, from_hour: new Date(start + cut * HOUR_MS).toISOString() };
 }
 
 export function showMap(target, coverage, sources, open) {
@@ -45,16 +50,15 @@ export function showMap(target, coverage, sources, open) {
   const hours = (Date.parse(coverage.to_hour) - start) / HOUR_MS;
   if (!coverage.sources.length) return fill(target, noSource());
   if (!sources.length) return fill(target, nothing("No source has such a name."));
-  const first = firstColumn(coverage.sources, hours);
-  const columns = Array.from({ length: hours - first }, (_, at) => start + (first + at) * HOUR_MS);
+  const columns = Array.from({ length: hours }, (_, at) => start + at * HOUR_MS);
   const grid = el(
     "table",
     { class: "map", role: "grid", "aria-label": "State of each source, hour by hour" },
     el("thead", {}, dayRow(columns), hourRow(columns)),
-    el("tbody", {}, sources.map((source) => sourceRow(source, columns, first))),
+    el("tbody", {}, sources.map((source) => sourceRow(source, columns))),
   );
-  grid.dataset.zoom = columns.length <= 24 ? "word" : columns.length <= 72 ? "mark" : "dot";
-  const focus = operate(grid, sources, columns, first, open);
+  grid.dataset.zoom = columns.length <= WORDS_UP_TO ? "word" : columns.length <= 72 ? "mark" : "dot";
+  const focus = operate(grid, sources, columns, open);
   const before = target.querySelector(".mapframe");
   const held = before?.contains(document.activeElement) ? document.activeElement.title : null;
   const [left, top] = [before?.scrollLeft ?? Infinity, before?.scrollTop ?? 0];
@@ -93,7 +97,7 @@ function dayRow(columns) {
 }
 
 function hourRow(columns) {
-  const every = columns.length <= 24 ? 1 : columns.length <= 72 ? 3 : 12;
+  const every = columns.length <= WORDS_UP_TO ? 1 : columns.length <= 72 ? 3 : 12;
   return el(
     "tr",
     { "aria-hidden": "true" },
@@ -105,7 +109,7 @@ function hourRow(columns) {
   );
 }
 
-function sourceRow(source, columns, first) {
+function sourceRow(source, columns) {
   const lag = source.lag_seconds === null ? "never" : duration(source.lag_seconds);
   return el(
     "tr",
@@ -122,16 +126,16 @@ function sourceRow(source, columns, first) {
     ),
     columns.map((at, index) => {
       const midnight = new Date(at).getUTCHours() === 0 ? " midnight" : "";
-      return el("td", { class: stateClass(source.states[first + index]) + midnight, role: "gridcell" });
+      return el("td", { class: stateClass(source.states[index]) + midnight, role: "gridcell" });
     }),
   );
 }
 
 /** One listener for all cells; a cell gets its text for people when it is first looked at. */
-function operate(grid, sources, columns, first, open) {
+function operate(grid, sources, columns, open) {
   const rows = [...grid.tBodies[0].rows];
   const place = (cell) => [rows.indexOf(cell.parentElement), cell.cellIndex - 1];
-  const letter = (row, column) => sources[row].states[first + column];
+  const letter = (row, column) => sources[row].states[column];
   const describe = (cell) => {
     if (cell.title) return;
     const [row, column] = place(cell);

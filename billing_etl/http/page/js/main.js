@@ -7,7 +7,7 @@ import { redrawCharts, showBytes, showMoney } from "./charts.js";
 import { openDetails } from "./details.js";
 import { byId, el, fill } from "./dom.js";
 import { HOUR_MS, clock, day, hourLabel } from "./format.js";
-import { chosen, showHours, showLegend, showMap } from "./heatmap.js";
+import { chosen, fitted, showHours, showLegend, showMap } from "./heatmap.js";
 import { showTiles } from "./tiles.js";
 
 const REFRESH_MS = 60_000;
@@ -22,14 +22,15 @@ async function load() {
     ["coverage", "usage", "work"].map((name) => get(`v1/page/${name}`, window)),
   );
   if (ticket !== state.asked) return; // a later request shows other hours
-  const [coverage, usage, work] = answers.map((answer) => answer.value ?? null);
+  const [found, usage, work] = answers.map((answer) => answer.value ?? null);
+  const coverage = found && fitted(withNever(found));
   const errors = answers.filter((answer) => answer.status === "rejected").map((answer) => answer.reason);
   if (errors.some((error) => error.status === 401)) return signIn();
   byId("signin").hidden = true;
   showErrors(errors);
   byId("content").hidden = !(coverage || usage || work);
   showTiles(byId("tiles"), coverage, usage, work);
-  if (coverage) showCoverage(withNever(coverage));
+  if (coverage) showCoverage(coverage);
   if (coverage && usage) {
     showBytes(byId("bytes"), coverage, usage);
     showMoney(byId("money"), coverage, usage);

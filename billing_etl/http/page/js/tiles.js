@@ -45,8 +45,8 @@ function hours({ sources }) {
 }
 
 function unrated({ unrated: { account_hours: waiting, oldest_hour: oldest } }) {
-  const note = waiting ? `oldest ${moment(oldest)}` : "every hour is rated";
-  return tile("Account-hours not rated", count(waiting), note, waiting ? "warn" : "good");
+  const note = waiting ? `of accounts; oldest ${moment(oldest)}` : "every hour is rated";
+  return tile("Hours not rated", count(waiting), note, waiting ? "warn" : "good");
 }
 
 function delivery({ delivery: meters }) {
@@ -68,7 +68,7 @@ function reconciled({ checks }) {
 
 function findings({ findings: rows }) {
   const total = rows[0]?.total ?? 0;
-  const note = total ? `latest ${moment(rows[0].opened_at)}` : "nothing waits for a person";
+  const note = total ? `latest ${moment(rows[0].opened_at)}` : "none needs a person";
   return tile("Open findings", count(total), note, total ? "warn" : "good");
 }
 
