@@ -8,6 +8,7 @@ from pathlib import Path
 from billing_etl import __version__
 from billing_etl.cli import commands, maintain
 from billing_etl.cli.erase import erase
+from billing_etl.cli.explain import explain
 from billing_etl.cli.statement import statement
 from billing_etl.cli.usage import usage
 from billing_etl.errors import UsageError
@@ -74,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     _add_statement(command("statement", statement, "the totals of a day or month, for an auditor"))
     _add_usage(command("usage", usage, "what was used and what it costs, with a chart"))
+    _add_explain(command("explain", explain, "one account's bill, down to the samples"))
 
     price = _group(sub, "price", "the dated price book")
     _sub(price, "list", commands.price_list, "every published version", shared)
@@ -161,6 +163,18 @@ def _add_usage(parser: argparse.ArgumentParser) -> None:
         help="the newest of a time, the largest of anything else; 50 on a terminal, else all",
     )  # fmt: skip
     parser.add_argument("--csv", action="store_true", help="print comma-separated values")
+
+
+def _add_explain(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--account", required=True, metavar="U", help="account uuid")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--period", metavar="YYYY-MM", help="the billing period that starts in it; else this one"
+    )
+    what.add_argument("--hour", type=_hour, metavar="H", help="this hour, down to its counters")
+    parser.add_argument(
+        "--samples", action="store_true", help="with --hour: ask the exporter for all readings"
+    )
 
 
 def _group(
