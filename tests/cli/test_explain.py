@@ -207,6 +207,17 @@ def test_what_an_exporter_forgot_is_said(billed: Line) -> None:
     assert answer.document["samples"] == []
 
 
+def test_an_erased_account_is_found_among_what_is_served(billed: Line) -> None:
+    erasing = ("erase", "--account", A, "--reason", "asked", "--yes")
+    assert command(billed.environment(), *erasing).code == 0
+    ((called,),) = billed.rows("select account_uuid::text from billing_core.accounts")
+    assert called != A
+    found = document(billed, *HOUR, "--samples", account=called)
+    assert len(found["samples"][0]["readings"]) == 6
+    assert found["holds"]
+    assert A not in str(found)
+
+
 def test_hours_that_wait_are_not_rated(line: Line) -> None:
     line.serve(worked_example())
     line.collected("12")

@@ -23,7 +23,7 @@ from billing_etl.pipeline.explain.links import (
 )
 from billing_etl.pipeline.explain.samples import SeriesReadings, read_samples
 from billing_etl.rating import next_period, period_of
-from billing_etl.store import explain, ratings
+from billing_etl.store import erasures, explain, ratings
 from billing_etl.store.database import Connection
 from billing_etl.store.explain import AccountPeriod, Row
 
@@ -174,6 +174,7 @@ def explain_hour(engine: Engine, account: str, hour: Hour, *, samples: bool = Fa
         entries = explain.entries(connection, of, hour)
         minutes = explain.minutes(connection, of, hour)
         counters = explain.counters(connection, of, hour)
+        stored_name = erasures.stored_name(connection)
     if not (hours or entries or counters):
         raise UsageError(
             f"explain: expected an hour in which account {of.account_uuid} was seen, got {hour}; "
@@ -187,7 +188,7 @@ def explain_hour(engine: Engine, account: str, hour: Hour, *, samples: bool = Fa
     read: list[SeriesReadings] | None = None
     errors: list[str] = []
     if samples:
-        read, errors = read_samples(engine, hour, of.account_uuid, counters)
+        read, errors = read_samples(engine, hour, of.account_uuid, counters, stored_name)
         links += [sample_link(minutes, read)] if read else []
     quota = 0 if month is None else int(month["quota"])
     return HourBill(

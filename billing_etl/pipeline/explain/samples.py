@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from billing_etl.counters import FirstKind
+from billing_etl.counters import FirstKind, StoredName
 from billing_etl.counters.readings import Reading, Totals, readings
 from billing_etl.errors import BillingError, UsageError
 from billing_etl.exporter import ExporterClient
@@ -40,9 +40,19 @@ class SeriesReadings:
 
 
 def read_samples(
-    engine: Engine, hour: Hour, account_uuid: str, counters: Sequence[Row]
+    engine: Engine,
+    hour: Hour,
+    account_uuid: str,
+    counters: Sequence[Row],
+    stored_name: StoredName | None,
 ) -> tuple[list[SeriesReadings], list[str]]:
     """Asks the exporters of the series again; nothing is stored.
+
+    Args:
+        engine, hour: settings, and which hour.
+        account_uuid: what the account is called here.
+        counters: of its series.
+        stored_name: what accounts are called here by what they are served as; None: just that.
 
     Returns:
         The readings of each series, and a line per source whose hour cannot be shown: it could
@@ -57,7 +67,7 @@ def read_samples(
     for source_id, rows in of_source.items():
         try:
             source = engine.settings.source(source_id)
-            found += _of_source(source, hour, account_uuid, rows)
+            found += _of_source(source, hour, account_uuid, rows, stored_name)
         except BillingError as error:
             errors.append(str(error))
     order = [row["series_id"] for row in counters]
@@ -65,7 +75,11 @@ def read_samples(
 
 
 def _of_source(
-    source: Source, hour: Hour, account_uuid: str, rows: list[Row]
+    source: Source,
+    hour: Hour,
+    account_uuid: str,
+    rows: list[Row],
+    stored_name: StoredName | None,
 ) -> list[SeriesReadings]:
     series = {(row["env"], row["node_id"], row["inbound_tag"]): row for row in rows}
     totals: dict[int, list[Totals]] = defaultdict(list)
@@ -75,7 +89,8 @@ def _of_source(
             instants.add((snapshot.env, snapshot.node_id, snapshot.instant_ns))
             for at, account in enumerate(snapshot.accounts):
                 key = (snapshot.env, snapshot.node_id, snapshot.inbound_tags[at])
-                if account == account_uuid and key in series:
+                stored = stored_name(account) if stored_name else account
+                if stored == account_uuid and key in series:
                     up, down = snapshot.uplink_bytes_total[at], snapshot.downlink_bytes_total[at]
                     of = totals[series[key]["series_id"]]
                     of.append(Totals(snapshot.instant_ns, int(up), int(down)))
