@@ -52,6 +52,19 @@ _PATH: Final = "/v1/snapshots/window"
 _QUOTED_BODY_BYTES: Final = 1000
 _DAY_NS: Final = 86_400 * NS_PER_SECOND
 
+# What OpenSSL calls it when a certificate is trusted and wrong all the same.
+_REMEDIES: Final = {
+    9: "it is not valid yet: check both clocks",
+    10: "it has expired: renew it",
+    62: "it is of another host: correct base_url, or the names of the certificate",
+    64: "it is of another address: correct base_url, or the names of the certificate",
+}
+# Handshakes that end the same way every time: no or another client certificate, an old TLS.
+_REFUSALS: Final = (
+    "ALERT_CERTIFICATE", "ALERT_BAD_CERTIFICATE", "ALERT_UNKNOWN_CA", "ALERT_ACCESS_DENIED",
+    "ALERT_HANDSHAKE_FAILURE", "ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL",
+)  # fmt: skip
+
 # Both log every request at a level that deployments switch on for other reasons.
 for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)
@@ -285,7 +298,14 @@ class ExporterClient:
             if isinstance(cause, ssl.SSLCertVerificationError):
                 return TerminalError(
                     f"expected a trusted TLS certificate at {self.source.base_url}, got one that "
-                    f"fails verification ({cause.verify_message}); give its authority as ca_file"
+                    f"fails verification ({cause.verify_message}); "
+                    + _REMEDIES.get(cause.verify_code, "give its authority as ca_file")
+                )
+            reason = (isinstance(cause, ssl.SSLError) and cause.reason) or ""
+            if any(word in reason for word in _REFUSALS):
+                return TerminalError(
+                    f"expected TLS 1.2 or later with {self.source.base_url}, and its consent to "
+                    f"this client, got {reason}; check client_cert and the exporter's TLS settings"
                 )
             cause = cause.__cause__ or cause.__context__
         text = str(error) or "no answer in time"
@@ -351,4 +371,5 @@ def _usual_authorities() -> ssl.SSLContext:
     """Read once: authorities of the system that were rotated are seen at the next process start."""
     context = ssl.create_default_context(cafile=certifi.where())
     context.load_default_certs()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
