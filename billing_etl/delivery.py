@@ -5,6 +5,7 @@ Source of the rules: delivery contract, "Integrity" and "Credentials".
 
 import base64
 import hashlib
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,10 @@ from billing_etl.settings import Settings
 EVENTS_CONTENT_TYPE: Final = "application/x-ndjson"
 MANIFEST_CONTENT_TYPE: Final = "application/json"
 PARQUET_CONTENT_TYPE: Final = "application/vnd.apache.parquet"
+
+# They log whole requests, session tokens too, at a level that is switched on for other reasons.
+for _name in ("botocore", "boto3"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 _RETRYABLE_STATUS: Final = frozenset({408, 409, 429, 500, 502, 503, 504})
 _RETRYABLE_CODES: Final = frozenset(

@@ -522,6 +522,12 @@ def _bucket(env: Mapping[str, str], s3_enabled: bool) -> str | None:
 
 def _endpoint_url(env: Mapping[str, str]) -> str | None:
     url = env.get("BILLING_S3_ENDPOINT_URL")
+    if url and "@" in url:  # shown to nobody: it would be in every error that names the address
+        raise _wrong(
+            "BILLING_S3_ENDPOINT_URL",
+            "an address without user name and password",
+            "one with them; keys belong into the AWS credential chain",
+        )
     if url and not url.startswith(("http://", "https://")):
         raise _wrong("BILLING_S3_ENDPOINT_URL", "an http or https address", repr(url))
     return url or None
