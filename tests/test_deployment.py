@@ -242,3 +242,49 @@ def test_the_image_runs_as_an_ordinary_user_on_the_supported_python() -> None:
     # What follows USER runs without root: only the working directory, the port and the command.
     after = [instruction for instruction, _ in steps[steps.index(("USER", ["airflow"])) + 1 :]]
     assert after == ["WORKDIR", "EXPOSE", "CMD"]
+
+
+# --- what a container may do -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(AIRFLOW_SERVICES))
+def test_an_airflow_container_writes_to_memory_and_logs_only(
+    services: dict[str, Any], name: str
+) -> None:
+    service = services[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "cap_add" not in service
+    writable = {each.partition(":")[0] for each in service["tmpfs"]}
+    writable |= {each.split(":")[1] for each in service["volumes"]}
+    assert writable == {"/tmp", "/opt/airflow", "/opt/airflow/logs"}
+    # What memory hides must belong to the user of the image, by the number that it has there.
+    (run,) = (
+        words for instruction, words in dockerfile() if instruction == "RUN" and "useradd" in words
+    )
+    uid = run[run.index("--uid") + 1]
+    assert any(each.startswith(f"/opt/airflow:uid={uid},gid={uid},") for each in service["tmpfs"])
+
+
+def test_no_container_gains_privileges(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service.keys().isdisjoint({"privileged", "devices", "pid", "ipc", "network_mode"})
+        assert not any("docker.sock" in volume for volume in service.get("volumes", []))
+        assert service.get("user") != "root"
+    # Only what has to hand a volume over begins with more.
+    added = {name for name, service in services.items() if "cap_add" in service}
+    assert added == {"postgres"}
+    assert {name for name, each in services.items() if "cap_drop" not in each} == {"s3"}
+
+
+def test_no_secret_is_in_a_layer_of_the_image() -> None:
+    """Nothing is given while it is built: no argument, no secret variable, no file of secrets."""
+    steps = list(dockerfile())
+    assert {instruction for instruction, _ in steps}.isdisjoint({"ARG", "ADD"})
+    named = [word for instruction, words in steps if instruction == "ENV" for word in words]
+    assert [word for word in named if re.search("PASSWORD|SECRET|TOKEN|KEY", word)] == []
+    for source in (words[0] for instruction, words in steps if instruction == "COPY"):
+        found = (ROOT / source).rglob("*") if (ROOT / source).is_dir() else [ROOT / source]
+        for path in found:
+            assert not re.search(r"\.env$|\.pem$|\.key$|credentials", path.name), path

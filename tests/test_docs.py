@@ -13,7 +13,7 @@ from billing_etl.cli.arguments import build_parser
 from billing_etl.settings import SETTINGS, SOURCE_KEYS, Source
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COLLECTING = [f"C{number}" for number in range(1, 16)]
 RATING = [f"R{number}" for number in range(1, 8)]
 DAG_IDS = sorted(path.stem for path in (ROOT / "dags").glob("*.py"))
@@ -179,3 +179,9 @@ def test_every_view_and_column_has_a_comment(database_url: str) -> None:
         comments = VIEWS[view].read_text("utf-8")
         assert re.search(rf"comment on (view|table) {schema}\.{view} is '", comments)
         assert f"comment on column {schema}.{view}.{column} is '" in comments, f"{view}.{column}"
+
+
+def test_every_test_that_shows_a_defence_is_there() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)`", text_of(ROOT / "SECURITY.md"))
+    assert len(named) > 15
+    assert [name for name in named if not (ROOT / name).is_file()] == []
