@@ -13,6 +13,8 @@ until a later run collects them.
 `to_hour` itself left out; then exactly these hours are collected. Without them: the run's data
 interval, else the hour that ended last, and what is open before it. `sources`: ids of the sources
 to collect, empty for all. Log and result of `list_sources` and `report` say which hours were done.
+`dry_run`: nothing is kept; the log of `report` says what these hours would change in bytes and
+money, per hour and account, and which corrections would be delivered.
 
 **Retry and clear** repeat the same hours and change nothing that is already right: an hour's
 result depends on the exporter's answer alone, never on earlier runs.
@@ -26,7 +28,7 @@ result depends on the exporter's answer alone, never on earlier runs.
 the tables, and the next run takes it up. Switching it on would be safe, only slower.
 """
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Param
 from billing_airflow import policy
 from billing_airflow.tasks import collect, list_sources, rate, report
 
@@ -39,7 +41,9 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     default_args=policy.DEFAULT_ARGS,
-    params=policy.hour_params() | policy.source_param(),
+    params=policy.hour_params()
+    | policy.source_param()
+    | {"dry_run": Param(False, type="boolean", title="Dry run: only say what would change")},
     tags=["billing", "collect", "rate"],
 ):
     plan = list_sources()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from billing_etl import __version__
 from billing_etl.cli import commands, maintain
+from billing_etl.cli.backfill import run_backfill
 from billing_etl.cli.erase import erase
 from billing_etl.cli.explain import explain
 from billing_etl.cli.statement import statement
@@ -14,6 +15,7 @@ from billing_etl.cli.usage import usage
 from billing_etl.errors import UsageError
 from billing_etl.hours import Hour, parse_hour
 from billing_etl.pipeline.maintain import STEPS
+from billing_etl.pipeline.rehearsal import HOLD_SECONDS
 from billing_etl.pipeline.usage import BY
 
 
@@ -73,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--step", dest="steps", action="append", choices=tuple(STEPS), metavar="STEP",
         help=f"only this one, may be repeated: {', '.join(STEPS)}",
     )  # fmt: skip
+    _add_backfill(command("backfill", run_backfill, "hours again, or what would change", hours))
     _add_statement(command("statement", statement, "the totals of a day or month, for an auditor"))
     _add_usage(command("usage", usage, "what was used and what it costs, with a chart"))
     _add_explain(command("explain", explain, "one account's bill, down to the samples"))
@@ -128,6 +131,24 @@ def _add_preview(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preview", action="store_true", help="show what it would change, change nothing"
     )
+
+
+def _add_backfill(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--source", metavar="ID", help="only this source, also a disabled one")
+    parser.add_argument(
+        "--order", choices=("oldest", "newest"), default="oldest", help="which hour goes first"
+    )
+    parser.add_argument(
+        "--parallel", type=_count, default=1, metavar="N", help="sources at the same time; 1"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true",
+        help="collect and rate for show: what would change in bytes and money; nothing is kept",
+    )  # fmt: skip
+    parser.add_argument(
+        "--hold", type=_count, default=int(HOLD_SECONDS), metavar="S",
+        help=f"seconds for which a dry run may keep other runs waiting; {HOLD_SECONDS:.0f}",
+    )  # fmt: skip
 
 
 def _add_statement(parser: argparse.ArgumentParser) -> None:
@@ -201,6 +222,12 @@ def _hour(text: str) -> Hour:
         return parse_hour(text)
     except UsageError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to 10000, got {text!r}")
+    return int(text)
 
 
 def _decimal(text: str) -> Decimal:

@@ -37,13 +37,15 @@ _HEALTH_COLUMNS: Final = (
 )  # fmt: skip
 
 
-def _engine(env: Environment) -> Engine:
+def engine_of(env: Environment) -> Engine:
+    """Settings of the environment, with a database."""
     settings = Settings.from_environment(env)
     settings.require_database_url()
     return Engine(settings)
 
 
-def _sources(engine: Engine, source_id: str | None) -> Sequence[Source]:
+def sources_of(engine: Engine, source_id: str | None) -> Sequence[Source]:
+    """The source of that name, also a disabled one; without a name, all enabled ones."""
     if source_id is not None:
         return [engine.settings.source(source_id)]
     if not engine.settings.sources:
@@ -66,8 +68,8 @@ def migrate(arguments: Arguments, env: Environment, output: Output) -> int:
 
 def collect(arguments: Arguments, env: Environment, output: Output) -> int:
     hours = _hours(arguments)
-    engine = _engine(env)
-    summary = collect_hours(engine, _sources(engine, arguments.source), hours)
+    engine = engine_of(env)
+    summary = collect_hours(engine, sources_of(engine, arguments.source), hours)
     output.table(summary.as_dict(), "Collected", _COLLECT_COLUMNS, summary.as_dict()["results"])
     return _report_failures(summary, output)
 
@@ -80,21 +82,21 @@ def _report_failures(summary: CollectSummary, output: Output) -> int:
 
 def rate(arguments: Arguments, env: Environment, output: Output) -> int:
     hours = _hours(arguments)
-    result = rate_hours(_engine(env), hours).as_dict()
+    result = rate_hours(engine_of(env), hours).as_dict()
     output.table(result, "Rated", tuple(result), [result])
     return 0
 
 
 def export(arguments: Arguments, env: Environment, output: Output) -> int:
     hours = _hours(arguments)
-    results = [result.as_dict() for result in deliver_hours(_engine(env), hours)]
+    results = [result.as_dict() for result in deliver_hours(engine_of(env), hours)]
     output.table({"results": results}, "Delivered", _DELIVER_COLUMNS, results)
     return 0
 
 
 def reconcile(arguments: Arguments, env: Environment, output: Output) -> int:
     hours = _hours(arguments)
-    result = reconcile_hours(_engine(env), hours, repair=arguments.repair, deep=arguments.deep)
+    result = reconcile_hours(engine_of(env), hours, repair=arguments.repair, deep=arguments.deep)
     _show_checks(result, output, result.as_dict())
     return 0 if result.clean else 1
 
@@ -115,8 +117,8 @@ def _show_checks(result: ReconcileResult, output: Output, document: Any) -> None
 def pipeline(arguments: Arguments, env: Environment, output: Output) -> int:
     """Collects hour by hour with progress, then rates, exports and reconciles the range."""
     hours = _hours(arguments)
-    engine = _engine(env)
-    sources = _sources(engine, None)
+    engine = engine_of(env)
+    sources = sources_of(engine, None)
     with engine.kept():
         ensure_price(engine)
         summary = CollectSummary([], [])
@@ -160,7 +162,7 @@ def pipeline(arguments: Arguments, env: Environment, output: Output) -> int:
 
 
 def price_list(arguments: Arguments, env: Environment, output: Output) -> int:
-    versions = prices.list_prices(_engine(env))
+    versions = prices.list_prices(engine_of(env))
     columns = (
         "price_version",
         "scope",
@@ -174,12 +176,12 @@ def price_list(arguments: Arguments, env: Environment, output: Output) -> int:
 
 
 def price_preview(arguments: Arguments, env: Environment, output: Output) -> int:
-    change = prices.preview_prices(_engine(env), prices.read_price_file(arguments.file))
+    change = prices.preview_prices(engine_of(env), prices.read_price_file(arguments.file))
     return _show_price_change(change, "Would change", output)
 
 
 def price_publish(arguments: Arguments, env: Environment, output: Output) -> int:
-    change = prices.publish_prices(_engine(env), prices.read_price_file(arguments.file))
+    change = prices.publish_prices(engine_of(env), prices.read_price_file(arguments.file))
     return _show_price_change(change, "Published: changes", output)
 
 
@@ -207,7 +209,7 @@ def credit(arguments: Arguments, env: Environment, output: Output) -> int:
         if arguments.preview
         else ("Credited", accounts.add_credit)
     )
-    row = act(_engine(env), arguments.account, arguments.amount, arguments.reason).as_dict()
+    row = act(engine_of(env), arguments.account, arguments.amount, arguments.reason).as_dict()
     if output.as_json:
         output.result(row, "")
         return 0
@@ -226,13 +228,13 @@ def _pairs(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def close(arguments: Arguments, env: Environment, output: Output) -> int:
     if not arguments.preview:
-        closing = accounts.close_period(_engine(env), arguments.period)
+        closing = accounts.close_period(engine_of(env), arguments.period)
         output.result(
             closing.as_dict(),
             f"closed {arguments.period}; later differences post in the next open period",
         )
         return 0
-    closing = accounts.preview_close(_engine(env), arguments.period)
+    closing = accounts.preview_close(engine_of(env), arguments.period)
     document, rows = closing.as_dict(), closing.accounts_as_dicts()
     if output.as_json:
         output.result(document | {"preview": True, "account_sums": rows}, "")
@@ -248,22 +250,22 @@ def close(arguments: Arguments, env: Environment, output: Output) -> int:
 
 
 def quarantine_list(arguments: Arguments, env: Environment, output: Output) -> int:
-    rows = attention.quarantined(_engine(env))
+    rows = attention.quarantined(engine_of(env))
     columns = ("collected_at", "source_id", "node_id", "reason", "account_uuid", "raw_text")
     output.table({"quarantine": rows}, "Quarantine", columns, rows)
     return 0
 
 
 def quarantine_replay(arguments: Arguments, env: Environment, output: Output) -> int:
-    engine = _engine(env)
-    summary = attention.replay_quarantine(engine, _sources(engine, arguments.source))
+    engine = engine_of(env)
+    summary = attention.replay_quarantine(engine, sources_of(engine, arguments.source))
     document = summary.as_dict()
     output.table(document, "Collected again", _COLLECT_COLUMNS, document["results"])
     return _report_failures(summary, output)
 
 
 def findings_list(arguments: Arguments, env: Environment, output: Output) -> int:
-    rows = attention.findings(_engine(env), include_closed=arguments.all)
+    rows = attention.findings(engine_of(env), include_closed=arguments.all)
     columns = (
         "finding_id", "kind", "source_id", "hour", "message", "since", "closed_at", "repair",
         "repaired_by_run",
@@ -273,13 +275,13 @@ def findings_list(arguments: Arguments, env: Environment, output: Output) -> int
 
 
 def findings_close(arguments: Arguments, env: Environment, output: Output) -> int:
-    attention.close_finding(_engine(env), arguments.finding_id, arguments.reason)
+    attention.close_finding(engine_of(env), arguments.finding_id, arguments.reason)
     output.result({"closed": arguments.finding_id}, f"closed finding {arguments.finding_id}")
     return 0
 
 
 def status(arguments: Arguments, env: Environment, output: Output) -> int:
-    document = attention.status(_engine(env))
+    document = attention.status(engine_of(env))
     if output.as_json:
         output.result(document, "")
         return 0

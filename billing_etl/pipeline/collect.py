@@ -41,6 +41,7 @@ __all__ = [
     "collect_hour",
     "collect_hours",
     "open_hours",
+    "rehearse_hour",
     "sums",
 ]
 
@@ -136,6 +137,28 @@ def collect_hour(
         with suppress(BillingError), engine.connect() as connection:
             note_failure(connection, source.source_id, hour, run_id, str(error))
         raise error from caught
+
+
+def rehearse_hour(
+    connection: Connection, engine: Engine, source: Source, hour: Hour, run_id: int
+) -> CollectResult:
+    """Collects one source-hour in the caller's transaction and commits nothing.
+
+    For whoever wants to know what collecting would do, and rolls it back. The caller holds the
+    source, and has prepared the hour; what is written stays to be rated.
+
+    Raises:
+        BillingError: as in `collect_hour`.
+    """
+    try:
+        source_key = register_source(connection, source)
+        follow_region_setting(connection, source)
+        contexts = node_contexts(connection, source_key, hour)
+        served = fetch_hour(source, hour, contexts)
+        writer = HourWriter(connection, engine, source, source_key, hour, run_id)
+        return writer.write(served, None)
+    except BillingError as caught:
+        raise _naming(caught, source, hour) from caught
 
 
 def _read_and_write(

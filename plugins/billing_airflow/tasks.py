@@ -11,10 +11,12 @@ from airflow.sdk import TriggerRule, get_current_context, task
 
 from billing_airflow.context import interval_hours, param_hours, task_engine
 from billing_airflow.pools import EXPORTER_POOL
+from billing_etl.errors import TerminalError
 from billing_etl.hours import Hour, HourRange, hour_ranges, parse_hour
 from billing_etl.pipeline.heartbeat import watch_delivery
-from billing_etl.pipeline.jobs import collect_source, plan_collection
+from billing_etl.pipeline.jobs import chosen_sources, collect_source, plan_collection
 from billing_etl.pipeline.rate import rate_hours
+from billing_etl.pipeline.rehearsal import rehearse
 
 # The name of a mapped task, such as "jp-1: 3 hours, 2026-04-08T10 to 2026-04-08T12".
 SOURCE_AND_HOURS: Final = (
@@ -33,9 +35,12 @@ def list_sources(running_hour: bool = False) -> list[dict[str, Any]]:
     """Which source collects which hours in this run; one entry per source, oldest hour first.
 
     Params name hours and sources. Without Params: the run's own hours (or the running hour), and
-    before them every earlier hour of the source that is still open.
+    before them every earlier hour of the source that is still open. A dry run collects nothing
+    here: `report` does.
     """
     context = get_current_context()
+    if context["params"].get("dry_run"):
+        return []
     with task_engine() as engine:
         named = None if running_hour else param_hours(context)
         own = HourRange.single(Hour.of(datetime.now(UTC))) if running_hour else named
@@ -82,7 +87,28 @@ def rate(plan: Returned) -> dict[str, Any]:
 
 @task(trigger_rule=TriggerRule.NONE_FAILED)
 def report(collected: Returned, rated: Returned) -> dict[str, Any]:
-    """The result of the run. It fails with a failed source, which rating must not hide."""
+    """The result of the run. It fails with a failed source, which rating must not hide.
+
+    Of a dry run: a table of what would change in the log, and its sums.
+    """
+    if get_current_context()["params"].get("dry_run"):
+        return _dry_run()
     summary = {"hours": rated["hours"], "collected": collected[:], "rated": rated}
     _log.info("%s", summary)
+    return summary
+
+
+def _dry_run() -> dict[str, Any]:
+    context = get_current_context()
+    with task_engine() as engine:
+        hours = param_hours(context) or interval_hours(context)
+        sources = chosen_sources(engine.settings, context["params"]["sources"])
+        result = rehearse(engine, sources, hours)
+        for line in result.lines():
+            _log.info("%s", line)
+        summary = result.summary()
+        if result.failures or result.left:
+            # A failed task returns nothing: its result is stored before it fails.
+            context["ti"].xcom_push(key="summary", value=summary)
+            raise TerminalError(result.incomplete())
     return summary

@@ -114,6 +114,45 @@ def test_the_same_run_again_changes_no_row(
     assert row_versions(database_url) == before
 
 
+def test_a_dry_run_says_what_would_change_and_changes_nothing(
+    runs: Runs, exporters: Exporters, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    exporters.add("jp-1", snapshots(*WORKED_EXAMPLE))
+    before = row_versions(database_url)
+    hours = {"from_hour": "2026-04-08T12", "to_hour": "2026-04-08T13"}
+    run = runs.with_params("collect_and_rate", dry_run=True, **hours)
+    assert run.state == "success"
+    assert run.tasks == {
+        "list_sources": "success", "collect": "skipped", "rate": "success", "report": "success",
+    }  # fmt: skip
+    result = run.result("report")
+    assert {
+        "hours": "[2026-04-08T12, 2026-04-08T13)", "source_hours": 1, "accounts_changed": 1,
+        "bytes_difference": 170, "amount_difference": "140", "corrections": 0,
+    }.items() <= result.items()  # fmt: skip
+    assert row_versions(database_url) == before
+    assert rows(database_url, "select count(*) from billing_core.runs") == [(0,)]
+    log = [line.split() for line in caplog.text.splitlines()]
+    assert any(
+        line[-9:] == ["2026-04-08T12", "1", "0", "170", "170", "0", "140", "140", "0"]
+        for line in log
+    )
+
+
+def test_a_dry_run_that_could_not_compare_all_fails_and_keeps_its_sums(
+    runs: Runs, exporters: Exporters, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exporters.add("jp-1", snapshots(*WORKED_EXAMPLE))
+    monkeypatch.setenv("WRONG_TOKEN", "not-the-token")
+    exporters.add("us-1", snapshots(*WORKED_EXAMPLE, node_id="node-2"), token_env="WRONG_TOKEN")
+    run = runs.hour("collect_and_rate", NOON, dry_run=True)
+    assert run.tasks["report"] == "failed"
+    summary = run.result("report", key="summary")
+    assert (summary["failed"], summary["bytes_difference"]) == (1, 170)
+    assert "not-the-token" not in str(summary)
+    assert rows(database_url, "select count(*) from billing_core.facts") == [(0,)]
+
+
 def test_a_failing_source_blocks_no_other_and_its_hour_stays_open(
     runs: Runs, exporters: Exporters, query: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
