@@ -57,6 +57,14 @@ SETTINGS: Final[dict[str, str]] = {
     "BILLING_RETENTION": "how long rows stay that nobody needs any more, `name=duration,...`",
     "BILLING_ARREARS_GRACE": "how long an account may be in arrears before it is suspended",
     "BILLING_DELIVERY_ALERT": "how long events may wait while nothing is delivered",
+    "BILLING_ALERT_FACT_LAG": "how far the facts of a source may be behind",
+    "BILLING_ALERT_UNDELIVERED_AGE": "how long events may wait for delivery",
+    "BILLING_ALERT_OPEN_FINDINGS": "how many findings of a kind may be open",
+    "BILLING_ALERT_RETENTION_USED": "part of what an exporter serves that may be unsettled",
+    "BILLING_ALERT_UNATTRIBUTED_SHARE": "part of a day's samples that may be on nobody's bill",
+    "BILLING_ALERT_DEADLINE": "how long after it was queued a scheduled run may take",
+    "BILLING_ALERT_REMINDER": "how often an alert that stays open is told again",
+    "BILLING_ALERT_CONNECTIONS": "comma-separated Airflow connections that alerts are sent to",
     "IMAGE": "container image that runs",
     "LISTEN_ADDR": "where `billing-etl serve` listens, host:port",
 }
@@ -151,7 +159,7 @@ class Source:
                 f"{where}: expected an address such as https://exporter.example.com:8443, "
                 f"got {self.base_url!r}"
             )
-        if url.scheme == "http" and not self.allow_http and not _is_loopback(host):
+        if url.scheme == "http" and not self.allow_http and not is_loopback(host):
             raise UsageError(
                 f"{where}: expected https for an address that is not loopback, "
                 f"got {self.base_url!r}; use https, or set allow_http for this source"
@@ -197,6 +205,14 @@ class Settings:
     retention: Mapping[str, timedelta | None] = field(default_factory=lambda: dict(RETENTION))
     arrears_grace: timedelta | None = None
     delivery_alert: timedelta = timedelta(hours=2)
+    alert_fact_lag: timedelta | None = timedelta(hours=3)
+    alert_undelivered_age: timedelta | None = timedelta(hours=3)
+    alert_open_findings: Decimal | None = Decimal(0)
+    alert_retention_used: Decimal | None = Decimal("0.5")
+    alert_unattributed_share: Decimal | None = Decimal("0.01")
+    alert_deadline: timedelta | None = timedelta(hours=1)
+    alert_reminder: timedelta = timedelta(days=1)
+    alert_connections: tuple[str, ...] = ("billing_alerts",)
     image: str = ""
     listen_addr: tuple[str, int] = ("127.0.0.1", 8081)
 
@@ -264,6 +280,18 @@ class Settings:
             retention=_retention(env),
             arrears_grace=_arrears_grace(env),
             delivery_alert=_duration(env, "BILLING_DELIVERY_ALERT", timedelta(hours=2)),
+            alert_fact_lag=_duration_or_off(env, "BILLING_ALERT_FACT_LAG", timedelta(hours=3)),
+            alert_undelivered_age=_duration_or_off(
+                env, "BILLING_ALERT_UNDELIVERED_AGE", timedelta(hours=3)
+            ),
+            alert_open_findings=_threshold(env, "BILLING_ALERT_OPEN_FINDINGS", Decimal(0), None),
+            alert_retention_used=_threshold(env, "BILLING_ALERT_RETENTION_USED", Decimal("0.5"), 1),
+            alert_unattributed_share=_threshold(
+                env, "BILLING_ALERT_UNATTRIBUTED_SHARE", Decimal("0.01"), 1
+            ),
+            alert_deadline=_duration_or_off(env, "BILLING_ALERT_DEADLINE", timedelta(hours=1)),
+            alert_reminder=_duration(env, "BILLING_ALERT_REMINDER", timedelta(days=1)),
+            alert_connections=_names(env, "BILLING_ALERT_CONNECTIONS", "billing_alerts"),
             image=env.get("IMAGE", ""),
             listen_addr=_listen_addr(env),
         )
@@ -302,7 +330,8 @@ class Settings:
         raise UsageError(f"source: expected one of {known}, got {source_id!r}")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine itself; a name counts only when it is localhost."""
     if host == "localhost":
         return True
     try:
@@ -502,6 +531,34 @@ def _retention(env: Mapping[str, str]) -> dict[str, timedelta | None]:
 def _arrears_grace(env: Mapping[str, str]) -> timedelta | None:
     name = "BILLING_ARREARS_GRACE"
     return _duration(env, name, timedelta(0)) if env.get(name) else None
+
+
+def _duration_or_off(env: Mapping[str, str], name: str, default: timedelta) -> timedelta | None:
+    return None if env.get(name) == "off" else _duration(env, name, default)
+
+
+def _threshold(
+    env: Mapping[str, str], name: str, default: Decimal, most: int | None
+) -> Decimal | None:
+    """The most that is fine: a count, or a share up to ``most``; None: off."""
+    if env.get(name) == "off":
+        return None
+    value = _decimal(env, name)
+    if value is None:
+        return default
+    if value < 0 or (value > most if most is not None else value != value.to_integral_value()):
+        expected = "a whole number from 0 on" if most is None else f"a share from 0 to {most}"
+        raise _wrong(name, f"{expected}, or off", repr(env[name]))
+    return value
+
+
+def _names(env: Mapping[str, str], name: str, default: str) -> tuple[str, ...]:
+    """Names of Airflow connections, each once."""
+    names = [part.strip() for part in (env.get(name) or default).split(",") if part.strip()]
+    for each in names:
+        if not re.fullmatch(r"[A-Za-z0-9_.:/-]{1,200}", each):
+            raise _wrong(name, "connection ids, comma-separated", repr(each))
+    return tuple(dict.fromkeys(names))
 
 
 def _bucket(env: Mapping[str, str], s3_enabled: bool) -> str | None:

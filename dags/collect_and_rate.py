@@ -45,6 +45,7 @@ with DAG(
     | policy.source_param()
     | {"dry_run": Param(False, type="boolean", title="Dry run: only say what would change")},
     tags=["billing", "collect", "rate"],
+    **policy.told(),
 ):
     plan = list_sources()
     collected = collect.expand_kwargs(plan)

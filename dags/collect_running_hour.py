@@ -29,6 +29,7 @@ with DAG(
     default_args=policy.DEFAULT_ARGS,
     params=policy.source_param(),
     tags=["billing", "collect", "rate"],
+    **policy.told(),
 ):
     plan = list_sources(running_hour=True)
     collected = collect.expand_kwargs(plan)

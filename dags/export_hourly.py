@@ -14,8 +14,7 @@ interval, else the hour that ended last, and what is pending before it.
 What is delivered already is not sent again. An S3 outage loses nothing; the next run drains it.
 
 **Alert.** Whether delivery keeps up is in the view `billing.delivery_health`, and in the gauges
-`billing.delivery.*` of this task. Events that wait while nothing is delivered for longer than
-`BILLING_DELIVERY_ALERT` are the finding `delivery_stalled`.
+`billing.delivery.*`. Waiting for `BILLING_DELIVERY_ALERT` is the finding `delivery_stalled`.
 
 **Backfill** delivers the hours of its intervals, in any order:
 
@@ -52,6 +51,7 @@ with DAG(
     default_args=policy.DEFAULT_ARGS,
     params=policy.hour_params(),
     tags=["billing", "delivery"],
+    **policy.told(),
 ):
 
     @task(trigger_rule=TriggerRule.NONE_FAILED)

@@ -43,6 +43,7 @@ with DAG(
     default_args=policy.DEFAULT_ARGS,
     params={"dry_run": Param(False, type="boolean", title="Only tell what would be done")},
     tags=["billing", "maintenance"],
+    **policy.told(),
 ):
     for step in STEPS:
         task(task_id=step)(run)(step)

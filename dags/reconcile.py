@@ -50,6 +50,7 @@ with DAG(
         "deep": Param(False, type="boolean", title="Read the bodies of all objects, too"),
     },
     tags=["billing", "reconciliation"],
+    **policy.told(),
 ):
 
     @task(trigger_rule=TriggerRule.NONE_FAILED)

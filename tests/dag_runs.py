@@ -31,7 +31,9 @@ class Runs:
 
         # Read anew each time: a run in this process leaves its Params in the DAG object.
         dags = DagBag(str(self._dags_folder / f"{dag_id}.py"), safe_mode=False).dags
-        return Run(dags[dag_id].test(**arguments))
+        dag = dags[dag_id]
+        dag.deadline = None  # a test run of a DAG that has one crashes in Airflow 3.3.2
+        return Run(dag.test(**arguments))
 
 
 class Run:

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "billing_etl"
 
 GROUND = {"hours", "errors", "masking", "records"}
-PURE = {"counters", "rating", "events", "batches", "reconciliation", "statement"}
+PURE = {"counters", "rating", "events", "batches", "reconciliation", "statement", "objectives"}
 ADAPTERS = {"exporter", "store", "delivery"}
 # What each room may import of the others; a room that is not named here does not exist.
 MAY_IMPORT = {

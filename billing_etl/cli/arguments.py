@@ -118,6 +118,9 @@ def build_parser() -> argparse.ArgumentParser:
     closing.add_argument("--reason", required=True, metavar="T")
 
     command("status", commands.status, "sources, checkpoints, lag, backlog, open findings")
+    command(
+        "alerts", commands.alerts, "what is wrong, since when, and what to do; 1 when something is"
+    )
     command("serve", commands.serve, "the HTTP interface alone, on LISTEN_ADDR")
     exporter = command("exporter", commands.exporter, "a development exporter")
     exporter.add_argument("--store", required=True, type=Path, metavar="FILE")

@@ -10,11 +10,13 @@ from billing_etl.cli.output import Output
 from billing_etl.errors import BillingError, UsageError
 from billing_etl.hours import HourRange
 from billing_etl.pipeline import accounts, attention, prices
+from billing_etl.pipeline.alerts import alerts_now
 from billing_etl.pipeline.collect import CollectSummary, collect_hours
 from billing_etl.pipeline.deliver import deliver_hours
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.rate import ensure_price, rate_hours
 from billing_etl.pipeline.reconcile import ReconcileResult, reconcile_hours
+from billing_etl.pipeline.served import note_oldest_served
 from billing_etl.settings import Settings, Source
 from billing_etl.store import migrations
 
@@ -69,9 +71,19 @@ def migrate(arguments: Arguments, env: Environment, output: Output) -> int:
 def collect(arguments: Arguments, env: Environment, output: Output) -> int:
     hours = _hours(arguments)
     engine = engine_of(env)
-    summary = collect_hours(engine, sources_of(engine, arguments.source), hours)
+    sources = sources_of(engine, arguments.source)
+    summary = collect_hours(engine, sources, hours)
+    _note_oldest_served(engine, sources, summary)
     output.table(summary.as_dict(), "Collected", _COLLECT_COLUMNS, summary.as_dict()["results"])
     return _report_failures(summary, output)
+
+
+def _note_oldest_served(engine: Engine, sources: Sequence[Source], summary: CollectSummary) -> None:
+    """Of sources that answered; the others would only be waited for once more."""
+    answered = {result.source_id for result in summary.results}
+    for source in sources:
+        if source.source_id in answered:
+            note_oldest_served(engine, source)
 
 
 def _report_failures(summary: CollectSummary, output: Output) -> int:
@@ -129,6 +141,7 @@ def pipeline(arguments: Arguments, env: Environment, output: Output) -> int:
                     summary.results.extend(part.results)
                     summary.failures.extend(part.failures)
                     advance()
+        _note_oldest_served(engine, sources, summary)
         failed = _report_failures(summary, output)
         with output.progress("rate, export, reconcile", 3) as advance:
             rated = rate_hours(engine, hours)
@@ -298,7 +311,27 @@ def status(arguments: Arguments, env: Environment, output: Output) -> int:
     output.table({}, "Backlog", ("event_type", "pending", "oldest_hour"), document["backlog"])
     output.table({}, "Delivery", _HEALTH_COLUMNS, document["delivery"])
     output.table({}, "Open findings", ("kind", "count", "oldest"), document["open_findings"])
+    _show_alerts(document["alerts"], output)
     return 0
+
+
+def alerts(arguments: Arguments, env: Environment, output: Output) -> int:
+    """Ends with 1 when something is wrong, so that cron or a probe may ask."""
+    found = alerts_now(engine_of(env))
+    if output.as_json:
+        output.result({"alerts": found}, "")
+    else:
+        _show_alerts(found, output)
+    return 1 if found else 0
+
+
+def _show_alerts(found: Sequence[Mapping[str, Any]], output: Output) -> None:
+    """Each alert as a few lines: a table would cut what to do into columns of one word."""
+    output.text(f"Alerts: {len(found) or 'none'}")
+    for alert in found:
+        output.text(f"  {alert['rule']}: {alert['what']}")
+        output.text(f"    since {alert['since']:%Y-%m-%d %H:%MZ}")
+        output.text(f"    what to do: {alert['remedy']}")
 
 
 def serve(arguments: Arguments, env: Environment, output: Output) -> int:

@@ -1,26 +1,48 @@
 """What a person looks at: status, quarantine, findings; and replaying quarantine."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from billing_etl.errors import UsageError
 from billing_etl.hours import Hour
 from billing_etl.masking import without_emails
+from billing_etl.objectives import Measure
+from billing_etl.pipeline.alerts import alerts_now
 from billing_etl.pipeline.collect import CollectSummary, collect_hours
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.heartbeat import delivery_health
 from billing_etl.settings import Source
-from billing_etl.store import attention
+from billing_etl.store import alerts, attention
+from billing_etl.store.database import sql
 
 
 def status(engine: Engine) -> dict[str, list[dict[str, Any]]]:
-    """Sources with checkpoint and lag, coverage, delivery and its backlog, open findings."""
+    """Sources with checkpoint and lag, coverage, delivery and its backlog, findings, alerts."""
     with engine.connect() as connection:
         shown = {
             name: attention.rows(connection, f"status/{name}")
             for name in ("sources", "coverage", "backlog", "open_findings")
         }
-    return shown | {"delivery": delivery_health(engine)}
+    return shown | {"delivery": delivery_health(engine), "alerts": alerts_now(engine)}
+
+
+@dataclass(frozen=True, slots=True)
+class StateNumbers:
+    """State for metrics: measured objectives, and counts as (metric, value of its tag, value)."""
+
+    measures: list[Measure]
+    counts: list[tuple[str, str, float]]
+
+
+def state_numbers(engine: Engine, *, now: datetime | None = None) -> StateNumbers:
+    """What metrics tell of the state, by one look at the database."""
+    at = now or datetime.now(UTC)
+    with engine.connect() as connection:
+        rows = connection.execute(sql("status/metrics").encode(), {"at": at})
+        counts = [(str(name), str(tag), float(value)) for name, tag, value in rows]
+        return StateNumbers(alerts.measures(connection, at), counts)
 
 
 def quarantined(engine: Engine) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from billing_etl.errors import BillingError, RetryableError, TerminalError, Usag
 from billing_etl.hours import Hour, HourRange, hour_ranges
 from billing_etl.pipeline.collect import CollectResult, collect_hour, open_hours, sums
 from billing_etl.pipeline.engine import Engine
+from billing_etl.pipeline.served import note_oldest_served
 from billing_etl.settings import Settings, Source
 
 COLLECT_AND_RATE: Final = "collect_and_rate"
@@ -101,6 +102,8 @@ def collect_source(engine: Engine, source: Source, hours: Sequence[Hour]) -> dic
                 results.append(result)
                 _log.info("%s", result.as_dict())
         run.counts = {"hours": len(results), **sums(results)}
+        if results:
+            note_oldest_served(engine, source)
         if unreachable:
             raise RetryableError("; ".join(unreachable + refused))
         if refused:

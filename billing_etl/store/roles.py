@@ -75,14 +75,18 @@ PIPELINE: Final = Role(
             # what changes and stays
             "account_balances": _CHANGES,
             "account_hours": _CHANGES,
+            "alert_notices": _CHANGES,
+            "alerts": _CHANGES,
             "batches": _CHANGES,
             "deliveries": _CHANGES,
             "delivery_heartbeats": _CHANGES,
             "findings": _CHANGES,
+            "objectives": _CHANGES,
             "reconciliations": _CHANGES,
             "runs": _CHANGES,
             "source_hours": _CHANGES,
             "source_regions": _CHANGES,
+            "source_retention": _CHANGES,
             "sources": _CHANGES,
             # what an hour replaces when it is collected again
             "closings": _REPLACES,

@@ -38,14 +38,18 @@ def task_engine() -> Iterator[Engine]:
     gc.freeze()
     external_id = f"{task_instance.dag_id} {task_instance.run_id} {task_instance.task_id}"
     try:
-        yield Engine(_settings(), external_id=external_id)
+        yield Engine(read_settings(), external_id=external_id)
     except RetryableError:
         raise
     except BillingError as error:
         raise AirflowFailException(str(error)) from error
 
 
-def _settings() -> Settings:
+def read_settings(*, with_tokens: bool = True) -> Settings:
+    """Settings of the environment and of Airflow's connections; see `task_engine`.
+
+    ``with_tokens``: as in ``Settings.from_environment``.
+    """
     environment = dict(os.environ)
     if not environment.get("DATABASE_URL"):
         database = _connection(DATABASE_CONNECTION)
@@ -57,7 +61,9 @@ def _settings() -> Settings:
             # Where the standard AWS chain looks first; a task has a process of its own.
             os.environ["AWS_ACCESS_KEY_ID"] = keys.login or ""
             os.environ["AWS_SECRET_ACCESS_KEY"] = keys.password or ""
-    return Settings.from_environment(environment, connection_token=_connection_token)
+    return Settings.from_environment(
+        environment, connection_token=_connection_token, with_tokens=with_tokens
+    )
 
 
 def _connection(connection_id: str) -> Connection | None:

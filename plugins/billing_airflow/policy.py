@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from airflow.sdk import CronDataIntervalTimetable, Param
+from airflow.sdk.definitions.callback import SyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from billing_etl.errors import UsageError
 from billing_etl.settings import Settings
@@ -22,9 +24,48 @@ DEFAULT_ARGS: Final[dict[str, Any]] = {
     "execution_timeout": timedelta(hours=2),
 }
 
+# Alerts are this late at most, and metrics this old.
+WATCH_EVERY: Final = timedelta(minutes=5)
+
 # Of a DAG whose hourly runs wait for the step before: a run that someone asks for goes on beside
 # the one that waits. Two at work on the same hours wait for each other hour by hour.
 RUNS_BESIDE_A_WAITING_ONE: Final = 2
+
+
+def tell_failure(context: Any) -> None:
+    """An alert about the run that failed (docs/alerts.md)."""
+    from billing_airflow.run_alerts import dag_failed  # not needed to read a DAG file
+
+    dag_failed(context)
+
+
+def tell_success(context: Any) -> None:
+    """The end of the alerts about runs of this DAG."""
+    from billing_airflow.run_alerts import dag_succeeded
+
+    dag_succeeded(context)
+
+
+def tell_late(context: Any) -> None:
+    """An alert about a scheduled run that is not done in time; Airflow calls it by its name."""
+    from billing_airflow.run_alerts import deadline_missed
+
+    deadline_missed(context)
+
+
+def told() -> dict[str, Any]:
+    """What makes the runs of a DAG known: an alert when one fails or is late, its end after one.
+
+    The deadline counts from when a run was queued: a run by hand has no logical date.
+    """
+    callbacks = {"on_failure_callback": tell_failure, "on_success_callback": tell_success}
+    deadline = _settings("BILLING_ALERT_DEADLINE").alert_deadline
+    if deadline is None:
+        return callbacks
+    alert = DeadlineAlert(
+        DeadlineReference.DAGRUN_QUEUED_AT, deadline, SyncCallback(tell_late), name="in time"
+    )
+    return callbacks | {"deadline": alert}
 
 
 def hourly() -> CronDataIntervalTimetable:
@@ -71,15 +112,18 @@ def source_param() -> dict[str, Param]:
 
 
 def running_hour_interval() -> timedelta | None:
-    """``COLLECT_INTERVAL`` when it is shorter than an hour, else None.
+    """``COLLECT_INTERVAL`` when it is shorter than an hour, else None."""
+    interval = _settings("COLLECT_INTERVAL").collect_interval
+    return interval if interval < timedelta(hours=1) else None
 
-    A malformed value gives None too: a DAG file must load, and every task names the bad value.
+
+def _settings(name: str) -> Settings:
+    """One setting, the others as they are by default.
+
+    A malformed value gives the default too: a DAG file must load, and every task names the bad
+    value.
     """
     try:
-        settings = Settings.from_environment(
-            {"COLLECT_INTERVAL": os.environ.get("COLLECT_INTERVAL", "")}
-        )
+        return Settings.from_environment({name: os.environ.get(name, "")})
     except UsageError:
-        return None
-    interval = settings.collect_interval
-    return interval if interval < timedelta(hours=1) else None
+        return Settings()

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 from airflow.sdk import TriggerRule, get_current_context, task
 
 from billing_airflow.context import interval_hours, param_hours, task_engine
+from billing_airflow.metrics import count_collected, count_rated
 from billing_airflow.pools import EXPORTER_POOL
 from billing_etl.errors import TerminalError
 from billing_etl.hours import Hour, HourRange, hour_ranges, parse_hour
@@ -63,7 +64,9 @@ def collect(source_id: str, hours: list[str]) -> dict[str, Any]:
     """
     with task_engine() as engine:
         source = engine.settings.source(source_id)
-        return collect_source(engine, source, [parse_hour(hour) for hour in hours])
+        result = collect_source(engine, source, [parse_hour(hour) for hour in hours])
+    count_collected(result)
+    return result
 
 
 @task(trigger_rule=TriggerRule.ALL_DONE)
@@ -80,6 +83,7 @@ def rate(plan: Returned) -> dict[str, Any]:
         if get_current_context()["dag_run"].run_type == "scheduled":
             watch_delivery(engine)
         result = rate_hours(engine, HourRange(Hour(0), hours[-1].next)).as_dict()
+    count_rated(result)
     ranges = [str(part) for part in hour_ranges(hours)]
     _log.info("hours %s: %s", ranges, result)
     return {"hours": ranges, **result}

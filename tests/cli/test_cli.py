@@ -91,6 +91,8 @@ JSON_COMMANDS: dict[str, tuple[str, ...]] = {
     "status": ("status",),
     "maintain": ("maintain",),
     "maintain dry run": ("maintain", "--dry-run"),
+    "backfill": ("backfill", *HOUR_12),
+    "backfill dry run": ("backfill", *HOUR_12, "--dry-run"),
 }
 
 
@@ -122,7 +124,9 @@ def test_what_the_documents_say(served: Line) -> None:
     ).document
     assert (credit["amount"], credit["balance_after"]) == ("0.10", "-139.90")
     status = run(served, "status", "--json").document
-    assert set(status) == {"sources", "coverage", "backlog", "open_findings", "delivery"}
+    assert set(status) == {
+        "sources", "coverage", "backlog", "open_findings", "delivery", "alerts",
+    }  # fmt: skip
     (delivery,) = status["delivery"]
     assert (delivery["event_type"], delivery["state"]) == ("traffic_bytes", "off")
     (source,) = status["sources"]

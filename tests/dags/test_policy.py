@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-DAG_IDS = {"collect_and_rate", "collect_running_hour", "export_hourly", "maintenance", "reconcile"}
+DAG_IDS = {
+    "collect_and_rate", "collect_running_hour", "export_hourly", "maintenance", "reconcile", "watch",
+}  # fmt: skip
 EACH_DAG = pytest.mark.parametrize("dag_id", sorted(DAG_IDS))
 
 
@@ -41,6 +43,7 @@ def _dag_files() -> Iterator[Path]:
         ("export_hourly", {"wait_until_ready", "deliver"}),
         ("maintenance", {"partitions", "retention", "arrears"}),
         ("reconcile", {"wait_until_ready", "check"}),
+        ("watch", {"look"}),
     ],
 )
 def test_a_dag_has_exactly_these_tasks(dag: Any, tasks: set[str]) -> None:
@@ -84,6 +87,37 @@ def test_catchup_is_said_outright(dag: Any, dag_id: str) -> None:
 
 
 @EACH_DAG
+def test_someone_is_told_when_a_run_fails(dag: Any, dag_id: str) -> None:
+    assert dag.on_failure_callback.__name__ == "tell_failure"
+    # `watch` runs all the time: what ends its alert is itself.
+    end = getattr(dag.on_success_callback, "__name__", None)
+    assert end == (None if dag_id == "watch" else "tell_success")
+
+
+@pytest.mark.parametrize("dag_id", sorted(DAG_IDS - {"watch"}))
+def test_someone_is_told_when_a_scheduled_run_is_late(dag: Any) -> None:
+    (alert,) = dag.deadline
+    assert alert.interval.total_seconds() == 3600
+    assert type(alert.reference).__name__ == "DagRunQueuedAtDeadline"
+    assert alert.callback.path == "billing_airflow.policy.tell_late"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30m", 1800), ("off", None), ("soon", 3600), (None, 3600)]
+)
+def test_the_deadline_is_a_setting(
+    airflow: None, monkeypatch: pytest.MonkeyPatch, text: str | None, seconds: int | None
+) -> None:
+    from billing_airflow.policy import told
+
+    monkeypatch.delenv("BILLING_ALERT_DEADLINE", raising=False)
+    if text is not None:
+        monkeypatch.setenv("BILLING_ALERT_DEADLINE", text)
+    deadline = told().get("deadline")
+    assert (deadline.interval.total_seconds() if deadline else None) == seconds
+
+
+@EACH_DAG
 def test_a_run_that_waits_for_the_step_before_holds_up_no_other(dag: Any) -> None:
     waits = dag.has_task("wait_until_ready")
     assert dag.max_active_runs == (2 if waits else 1)
@@ -106,7 +140,10 @@ def test_the_first_hour_is_fixed_and_before_any_data(dag: Any) -> None:
     assert dag.start_date.isoformat() == "2020-01-01T00:00:00+00:00"
 
 
-@pytest.mark.parametrize("dag_id", sorted(DAG_IDS - {"collect_running_hour", "maintenance"}))
+NOT_HOURLY = {"collect_running_hour", "maintenance", "watch"}
+
+
+@pytest.mark.parametrize("dag_id", sorted(DAG_IDS - NOT_HOURLY))
 def test_the_data_interval_is_one_hour_in_utc(dag: Any) -> None:
     # A plain cron string would give empty intervals.
     timetable = dag.timetable

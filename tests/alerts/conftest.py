@@ -1,0 +1,3 @@
+from pipeline.harness import line
+
+__all__ = ["line"]
