@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DAG_IDS = {
-    "collect_and_rate", "collect_running_hour", "export_hourly", "maintenance", "reconcile", "watch",
+    "collect_and_rate", "collect_running_hour", "export_hourly", "maintenance", "reconcile",
+    "watch",
 }  # fmt: skip
 EACH_DAG = pytest.mark.parametrize("dag_id", sorted(DAG_IDS))
 
