@@ -1,4 +1,4 @@
-"""Alerts, metrics and a dry run through a real Airflow: callbacks where Airflow really calls them."""
+"""Alerts, metrics and a dry run through a real Airflow: callbacks where it really calls them."""
 
 import json
 import time
