@@ -129,10 +129,11 @@ def test_someone_is_told_of_late_and_failed_runs_and_of_what_a_dry_run_finds(
     headers = {"Authorization": f"Bearer {site.api.token()}"}
     found = httpx.get(
         f"{site.api.base_url}/api/v2/dags/collect_and_rate/dagRuns/{run_id}"
-        "/taskInstances/report/xcomEntries/return_value?deserialize=true",
+        "/taskInstances/report/xcomEntries/return_value",
         headers=headers,
         timeout=30,
     ).json()["value"]
+    found = json.loads(found) if isinstance(found, str) else found
     # The first of the two hours was not collected: its facts, and they use quota of nobody.
     assert (found["bytes_difference"], found["amount_difference"]) == (1800, "3600")
 
