@@ -149,7 +149,7 @@ def running(
             task_environment=environment,
         )
         site.url = airflow.url
-        site.api = stack.enter_context(airflow.running())
+        site.api = stack.enter_context(airflow.running(PATIENCE_SECONDS))
         site.api.backfill(COLLECT_AND_RATE, site.failed_hours)
         site.api.unpause(COLLECT_AND_RATE)
         runs = site.api.wait_hours(COLLECT_AND_RATE, site.failed_hours, PATIENCE_SECONDS)

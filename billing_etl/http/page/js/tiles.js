@@ -1,7 +1,7 @@
 // The line of numbers at the top: how fresh everything is, and what waits.
 
 import { el, fill } from "./dom.js";
-import { bytes, count, duration, moment, some } from "./format.js";
+import { count, duration, moment, some } from "./format.js";
 import { tally } from "./states.js";
 
 const KINDS = { good: "✓", warn: "▲", bad: "✕", none: "–" };
@@ -71,5 +71,3 @@ function findings({ findings: rows }) {
   const note = total ? `latest ${moment(rows[0].opened_at)}` : "none needs a person";
   return tile("Open findings", count(total), note, total ? "warn" : "good");
 }
-
-export const usageSum = (hours) => bytes(hours.reduce((sum, hour) => sum + hour.total_bytes, 0));
