@@ -21,5 +21,9 @@ class TerminalError(BillingError):
     """The same call will fail again until the other side, or a setting, changes."""
 
 
+class ArchivedError(TerminalError):
+    """What was asked for is archived: it cannot be done, and is not tried again."""
+
+
 class MismatchError(TerminalError):
     """Two things that must be equal are not: a node, a digest, a total, a delivered object."""

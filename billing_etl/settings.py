@@ -94,9 +94,13 @@ SOURCE_KEYS: Final[dict[str, str]] = {
 
 # How long rows stay by BILLING_RETENTION; None: for ever. What each name is: docs/maintenance.md.
 RETENTION: Final[dict[str, timedelta | None]] = {
+    "facts": None,
     "runs": timedelta(days=400),
     "findings": timedelta(days=400),
 }
+
+# Exporters serve 72 hours: an hour that may be collected again is not archived.
+_SHORTEST_DAYS: Final = {"facts": 4}
 
 _SOURCE_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 _DECIMAL: Final = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?")
@@ -522,8 +526,10 @@ def _retention(env: Mapping[str, str]) -> dict[str, timedelta | None]:
             raise _wrong("BILLING_RETENTION", known, repr(part.strip()))
         where = f"BILLING_RETENTION, {name}"
         keep = None if text == "keep" else _duration({where: text}, where, timedelta(0))
-        if keep is not None and keep < timedelta(days=1):
-            raise _wrong(where, "keep, or a duration of at least 1d", repr(text))
+        shortest = timedelta(days=_SHORTEST_DAYS.get(name, 1))
+        if keep is not None and keep < shortest:
+            expected = f"keep, or a duration of at least {shortest.days}d"
+            raise _wrong(where, expected, repr(text))
         retention[name] = keep
     return retention
 

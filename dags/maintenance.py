@@ -1,8 +1,9 @@
-"""Keeps the database small and accounts honest: partitions ahead, retention, the arrears sweep.
+"""Keeps the database small and accounts honest: partitions, archive, retention, arrears sweep.
 
 **Runs** every night. Each step is a task of its own, and one that fails keeps no other from its
 work: `partitions` makes those of the days to come (collecting also makes what it needs, so none is
-ever missing); `retention` drops what is old and nobody needs any more (`BILLING_RETENTION`,
+ever missing); `archive` moves facts of old days to S3, once their statement is final, and drops
+them here when every object was read back (view `billing.archives`); `retention` drops what is old and nobody needs any more (`BILLING_RETENTION`,
 `BILLING_PAYLOAD_RETENTION`); `arrears` suspends accounts whose arrears last longer than
 `BILLING_ARREARS_GRACE` (view `billing.suspensions`). What each step drops and what that costs is in
 `docs/maintenance.md`.
@@ -34,7 +35,7 @@ def run(name: str) -> dict[str, Any]:
 
 with DAG(
     dag_id="maintenance",
-    description="Partitions ahead, retention, and the arrears sweep",
+    description="Partitions ahead, archive, retention, and the arrears sweep",
     doc_md=__doc__,
     schedule=policy.nightly(),
     start_date=policy.START_DATE,

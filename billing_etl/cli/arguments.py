@@ -67,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--deep", action="store_true", help="read the bodies of sealed and stored objects, too"
     )
     command("pipeline", commands.pipeline, "collect, rate, export, reconcile", hours)
-    upkeep = command("maintain", maintain.run, "partitions ahead, retention, the arrears sweep")
+    upkeep = command("maintain", maintain.run, "partitions ahead, archive, retention, arrears")
     upkeep.add_argument(
         "--dry-run", action="store_true", help="only say what would be done; changes nothing"
     )

@@ -11,7 +11,7 @@ from billing_etl.errors import BillingError, UsageError
 from billing_etl.hours import HourRange
 from billing_etl.pipeline import accounts, attention, prices
 from billing_etl.pipeline.alerts import alerts_now
-from billing_etl.pipeline.collect import CollectSummary, collect_hours
+from billing_etl.pipeline.collect import CollectSummary, collect_hours, refuse_archived
 from billing_etl.pipeline.deliver import deliver_hours
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.rate import ensure_price, rate_hours
@@ -72,6 +72,7 @@ def collect(arguments: Arguments, env: Environment, output: Output) -> int:
     hours = _hours(arguments)
     engine = engine_of(env)
     sources = sources_of(engine, arguments.source)
+    refuse_archived(engine, hours, "collect")
     summary = collect_hours(engine, sources, hours)
     _note_oldest_served(engine, sources, summary)
     output.table(summary.as_dict(), "Collected", _COLLECT_COLUMNS, summary.as_dict()["results"])
@@ -131,6 +132,7 @@ def pipeline(arguments: Arguments, env: Environment, output: Output) -> int:
     hours = _hours(arguments)
     engine = engine_of(env)
     sources = sources_of(engine, None)
+    refuse_archived(engine, hours, "pipeline")
     with engine.kept():
         ensure_price(engine)
         summary = CollectSummary([], [])

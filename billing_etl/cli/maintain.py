@@ -12,6 +12,7 @@ from billing_etl.settings import Settings
 
 # What the entries of a step are, and their columns.
 _DETAILS: Final = {
+    "archive": ("Archive", ("day", "facts", "objects", "bytes", "place", "held")),
     "retention": ("Retention", ("name", "keep", "rows")),
     "arrears": ("Suspended", ("account_uuid", "balance", "arrears_since")),
 }

@@ -64,6 +64,8 @@ def _show(document: Row, output: Output) -> None:
     output.text(
         f"hours [{document['from']}, {document['to']}) UTC, read {_at(document['made_at'])}"
     )
+    for each in document["archived"]:
+        output.text(f"{each['hours']} hours are archived, as they are stated here: {each['place']}")
     output.text("")
     _table(
         output, "Source-hours", _SOURCE_COLUMNS,

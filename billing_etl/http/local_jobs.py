@@ -15,7 +15,7 @@ from billing_etl.hours import Hour, HourRange
 from billing_etl.http.runner import BusyError, JobUnderWayError, RunState
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.jobs import RECONCILE, JobRequest, collect_source, plan_collection
-from billing_etl.pipeline.rate import rate_hours
+from billing_etl.pipeline.rate import rate_until
 from billing_etl.pipeline.reconcile import reconcile_hours
 from billing_etl.settings import Settings
 
@@ -120,4 +120,4 @@ def run_job(engine: Engine, request: JobRequest) -> None:
             except BillingError as error:  # one failing source keeps no other back
                 _log.warning("%s", error)
         if plan:
-            rate_hours(engine, HourRange(Hour(0), own.end))
+            rate_until(engine, own.end)

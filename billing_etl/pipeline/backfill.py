@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from billing_etl.errors import BillingError
-from billing_etl.hours import Hour, HourRange
+from billing_etl.hours import HourRange
+from billing_etl.pipeline.collect import refuse_archived
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.jobs import collect_source
-from billing_etl.pipeline.rate import RateResult, rate_hours
+from billing_etl.pipeline.rate import RateResult, rate_until
 from billing_etl.settings import Source
 
 Order: TypeAlias = Literal["oldest", "newest"]
@@ -54,8 +55,10 @@ def backfill(
         parallel: sources at the same time; the hours of one go one after the other (C15).
 
     Raises:
+        ArchivedError: the range begins in archived hours; nothing was done.
         BillingError: rating failed; what was collected stays.
     """
+    refuse_archived(engine, hours, "backfill")
     wanted = list(hours) if order == "oldest" else list(hours)[::-1]
 
     def collect(source: Source) -> dict[str, Any] | BillingError:
@@ -67,7 +70,7 @@ def backfill(
     with engine.kept():
         with ThreadPoolExecutor(parallel, "backfill") as threads:
             outcomes = list(threads.map(collect, sources))
-        rated = rate_hours(engine, HourRange(Hour(0), hours.end))
+        rated = rate_until(engine, hours.end)
     collected, failures = [], []
     for source, outcome in zip(sources, outcomes, strict=True):
         if isinstance(outcome, BillingError):

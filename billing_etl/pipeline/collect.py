@@ -11,7 +11,7 @@ from typing import Any
 import httpcore  # noqa: F401
 import numpy.ma  # noqa: F401
 
-from billing_etl.errors import BillingError
+from billing_etl.errors import ArchivedError, BillingError
 from billing_etl.hours import Hour, HourRange
 from billing_etl.pipeline import early_facts
 from billing_etl.pipeline.early_facts import (
@@ -24,7 +24,7 @@ from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.fetch import fetch_hour
 from billing_etl.pipeline.hour_writer import CollectResult, HourWriter
 from billing_etl.settings import Source
-from billing_etl.store import collected, erasures
+from billing_etl.store import archives, collected, erasures
 from billing_etl.store.database import Connection, commit_unflushed
 from billing_etl.store.prices import follow_region_setting
 from billing_etl.store.sources import (
@@ -41,6 +41,7 @@ __all__ = [
     "collect_hour",
     "collect_hours",
     "open_hours",
+    "refuse_archived",
     "rehearse_hour",
     "sums",
 ]
@@ -84,6 +85,16 @@ def collect_hours(
     return CollectSummary(results, failures)
 
 
+def refuse_archived(engine: Engine, hours: HourRange, who: str) -> None:
+    """Refuses hours of which some are archived as a whole, before anything of them is done.
+
+    Raises:
+        ArchivedError: the range begins in archived hours.
+    """
+    with engine.connect() as connection:
+        archives.refuse(connection, hours.start, who)
+
+
 def sums(results: Iterable[CollectResult]) -> dict[str, int]:
     """The whole-number counts of several results, added up."""
     total: Counter[str] = Counter()
@@ -125,12 +136,15 @@ def collect_hour(
             return result
     try:
         with engine.connect() as connection:
+            archives.refuse(connection, hour, f"collect {source.source_id}")
             lock_source(connection, source.source_id, hour)
             source_key = register_source(connection, source)
             follow_region_setting(connection, source)
             commit_unflushed(connection)  # the rating lock goes before locks of the hour are taken
             prepare_hour(connection, hour, source.lookback_minutes)
             return _read_and_write(connection, engine, source, source_key, hour, run_id)
+    except ArchivedError:  # were it noted, the hour would be tried again for ever
+        raise
     except BillingError as caught:
         error = _naming(caught, source, hour)
         # The error itself matters more than noting it: the database may be what failed.

@@ -18,7 +18,7 @@ from billing_etl.pipeline.forms import object_keys
 from billing_etl.pipeline.heartbeat import watch_delivery
 from billing_etl.pipeline.seal import Sealing, move, seal, what_waits
 from billing_etl.pipeline.send import Sending, send
-from billing_etl.store import deliveries
+from billing_etl.store import archives, deliveries
 from billing_etl.store.database import Connection
 from billing_etl.store.deliveries import Meter
 
@@ -92,6 +92,7 @@ def _deliver_hours(engine: Engine, hours: HourRange, now: datetime) -> list[Deli
     mismatches: list[MismatchError] = []
     with engine.run("export", hours) as run, engine.connect() as connection:
         connection.autocommit = True  # transactions are opened where they are meant
+        archives.refuse(connection, hours.start, "export")
         meters = deliveries.meters(connection)
         if not settings.s3_enabled:
             reason = "BILLING_S3_ENABLED is off"

@@ -35,7 +35,7 @@ from billing_etl.pipeline.lookback import write_lookback
 from billing_etl.pipeline.rate_fresh import FreshRating, HourPrices
 from billing_etl.records import Int64Array
 from billing_etl.settings import Source
-from billing_etl.store import collected
+from billing_etl.store import archives, collected
 from billing_etl.store.columns import Rows, replace_rows
 from billing_etl.store.database import Connection
 from billing_etl.store.facts import lock_sealings, stored_facts
@@ -142,6 +142,7 @@ class HourWriter:
         # Before accounts and series: every run locks in one order. From this hour on is enough, as
         # look-back is of nodes without a closing before it, so without a fact that could change.
         sealings = lock_sealings(self.connection, self.hour, self.who)
+        archives.refuse(self.connection, self.hour, self.who)  # not any more while that is held
         whole = early.whole if early else stored.judge(served, self.policy) if stored else None
         series = whole.series if whole else self._register_series(served, node_keys)
         own = len(samples.series_keys)

@@ -15,6 +15,7 @@ from billing_etl.pipeline.collect import CollectResult, collect_hour, open_hours
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.served import note_oldest_served
 from billing_etl.settings import Settings, Source
+from billing_etl.store import archives
 
 COLLECT_AND_RATE: Final = "collect_and_rate"
 RECONCILE: Final = "reconcile"
@@ -55,7 +56,10 @@ def plan_collection(
 
     Raises:
         UsageError: a source is not known or not enabled.
+        ArchivedError: the hours begin in archived ones.
     """
+    with engine.connect() as connection:
+        archives.refuse(connection, own.start, "collect")
     return [
         (source, [*(open_hours(engine, source, before=own.start) if with_open else ()), *own])
         for source in chosen_sources(engine.settings, source_ids)

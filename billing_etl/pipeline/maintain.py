@@ -1,4 +1,4 @@
-"""Maintenance: partitions ahead, retention, the arrears sweep; each step may be run again.
+"""Maintenance: partitions ahead, archive, retention, the arrears sweep; each step may be run again.
 
 A step does in bounded transactions what is due and records its counts. A dry run tells the same
 and writes nothing, not even a run record.
@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from billing_etl.errors import BillingError
 from billing_etl.hours import Hour
-from billing_etl.pipeline import arrears, retention
+from billing_etl.pipeline import archive, arrears, retention
 from billing_etl.pipeline.engine import Engine
 from billing_etl.store import maintenance
 
@@ -70,6 +70,23 @@ def make_partitions(work: Work) -> StepResult:
     return StepResult("partitions", {"days": len(missing)})
 
 
+def archive_facts(work: Work) -> StepResult:
+    """Archives the facts of days older than their retention, and drops them here."""
+    days = archive.archive_days(work.engine, work.now, work.run_id)
+    went = [day for day in days if not day.held]
+    return StepResult(
+        "archive",
+        {
+            "days": len(went),
+            "facts": sum(day.facts for day in went),
+            "objects": sum(day.objects for day in went),
+            "bytes": sum(day.bytes for day in went),
+            "held": len(days) - len(went),
+        },
+        [day.as_dict() for day in days],
+    )
+
+
 def apply_retention(work: Work) -> StepResult:
     """Drops what is old and of no use any more, by the table of docs/maintenance.md."""
     with work.engine.connect() as connection:
@@ -92,6 +109,7 @@ def sweep_arrears(work: Work) -> StepResult:
 
 STEPS: Final[dict[str, Step]] = {
     "partitions": make_partitions,
+    "archive": archive_facts,
     "retention": apply_retention,
     "arrears": sweep_arrears,
 }

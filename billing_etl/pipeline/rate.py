@@ -11,7 +11,7 @@ from billing_etl.hours import Hour, HourRange
 from billing_etl.pipeline.engine import Engine
 from billing_etl.rating import PriceBook, Rate, split_quota
 from billing_etl.records import Int64Array
-from billing_etl.store import ratings
+from billing_etl.store import archives, ratings
 from billing_etl.store.columns import Rows, rows_of
 from billing_etl.store.database import Connection
 from billing_etl.store.ratings import AccountHour, SeriesNames
@@ -37,10 +37,12 @@ def rate_hours(engine: Engine, hours: HourRange) -> RateResult:
 
     Raises:
         UsageError: there is no price, or the environment contradicts what was taken first.
+        ArchivedError: the range begins in archived hours.
         RetryableError: another run is rating for longer than the lock wait.
     """
     with engine.run("rate", hours) as run:
         with engine.connect() as connection:
+            archives.refuse(connection, hours.start, "rate")
             ratings.lock_rating(connection)
             ratings.seed(connection, engine.settings, run.run_id)
             anchor = ratings.anchor_day(connection, engine.settings)
@@ -48,6 +50,15 @@ def rate_hours(engine: Engine, hours: HourRange) -> RateResult:
             result = rate_in(connection, engine, picked, "usage changed", run.run_id)
         run.counts.update(result.as_dict())
     return result
+
+
+def rate_until(engine: Engine, end: Hour) -> RateResult:
+    """Rates whatever waits before an hour, however old; see ``rate_hours``."""
+    with engine.connect() as connection:
+        start = archives.end(connection)
+        if end <= start:
+            archives.refuse(connection, end.previous, "rate")
+    return rate_hours(engine, HourRange(start, end))
 
 
 def ensure_price(engine: Engine) -> None:
@@ -79,6 +90,8 @@ def rate_in(
     """
     if not picked:  # mostly: what collecting could rate is rated
         return RateResult(0, 0, 0, 0, Decimal(0))
+    # Whoever asks, such as a price for the past: an hour without its facts would cost nothing.
+    archives.refuse(connection, min(item.hour for item in picked), "rate")
     anchor = ratings.anchor_day(connection, engine.settings)
     book = ratings.price_book(connection, engine.settings.default_region)
     rater = _Rater(connection, book)

@@ -26,7 +26,7 @@ from billing_etl.reconciliation import (
     concluded,
     tried,
 )
-from billing_etl.store import deliveries, findings
+from billing_etl.store import archives, deliveries, findings
 from billing_etl.store.database import Connection
 
 # Hours that are looked at side by side: while one waits for the exporter, the object store or the
@@ -164,6 +164,9 @@ def _examine(inspection: Inspection, hour: Hour, check: Check) -> Examination:
             inspection.connection.execute(
                 "set transaction isolation level repeatable read, read only"
             )
+            archive = archives.of_hour(inspection.connection, hour) if check.needs_facts else None
+            if archive is not None and archive.dropped_at is not None:
+                return Examination(notes=(str(archive),), skipped=True)
             return check.examine(inspection, hour)
     except Exception as error:
         failed = Difference(check.name, "an answer", "one", _told(error))

@@ -24,7 +24,7 @@ from billing_etl.events import FactChange
 from billing_etl.hours import Hour
 from billing_etl.pipeline.forms import Form, forms_of, object_keys
 from billing_etl.settings import Settings
-from billing_etl.store import deliveries
+from billing_etl.store import archives, deliveries
 from billing_etl.store.database import Connection
 from billing_etl.store.deliveries import BatchKind, Meter, NewBatch
 
@@ -71,6 +71,7 @@ def seal(run: Sealing, hour: Hour, meter: Meter) -> bool:
     """
     connection, settings = run.connection, run.settings
     state = deliveries.lock(connection, hour, meter)
+    archives.refuse(connection, hour, "export")  # not any more while the lock is held
     open_ids = _open_sources(connection, settings, hour)
     changes = deliveries.changes(connection, hour, meter, state.sealings, settings.default_region)
     sealing = state.sealings + 1

@@ -9,7 +9,7 @@ from billing_etl.errors import UsageError
 from billing_etl.hours import Hour, HourRange
 from billing_etl.pipeline.engine import Engine
 from billing_etl.rating import period_of
-from billing_etl.store import ratings, usage
+from billing_etl.store import archives, ratings, usage
 from billing_etl.store.usage import Quota, Sums
 
 By: TypeAlias = Literal["hour", "day", "month", "account", "region", "inbound"]
@@ -104,6 +104,7 @@ def ask_usage(engine: Engine, question: UsageQuestion) -> UsageAnswer:
 
     Raises:
         UsageError: the account is no uuid, the range is empty, or the limit is below 1.
+        ArchivedError: by inbound, of hours whose facts are archived.
     """
     account = None if question.account is None else _account(question.account)
     if question.limit is not None and question.limit < 1:
@@ -111,6 +112,8 @@ def ask_usage(engine: Engine, question: UsageQuestion) -> UsageAnswer:
     with engine.connect() as connection:
         anchor = ratings.anchor_day(connection, engine.settings)
         hours = _hours(question, anchor)
+        if question.by == "inbound":  # which only facts know
+            archives.refuse(connection, hours.start, "usage by inbound")
         found = usage.usage(
             connection,
             question.by,

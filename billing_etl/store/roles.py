@@ -49,7 +49,8 @@ ACCOUNTS: Final = Role(
     {"account_read_model.account_billing_profiles": _CHANGES},
 )
 # Every step from collecting to statements, as the DAGs and commands take them. Partitions are
-# made, profiles shown, and old records dropped, by functions that have the rights of their owner.
+# made, profiles shown, days archived, and old records
+# dropped, by functions that have the rights of their owner.
 PIPELINE: Final = Role(
     "billing_pipeline",
     "what runs the DAGs and commands",
@@ -66,6 +67,8 @@ PIPELINE: Final = Role(
             "repairs": _APPENDS,
             "repair_outcomes": _APPENDS,
             "statements": _APPENDS,
+            "archive_objects": _APPENDS,
+            "archived_hours": _APPENDS,
             "suspensions": _APPENDS,
             "seeded_settings": _APPENDS,
             "accounts": _APPENDS,

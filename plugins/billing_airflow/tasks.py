@@ -16,7 +16,7 @@ from billing_etl.errors import TerminalError
 from billing_etl.hours import Hour, HourRange, hour_ranges, parse_hour
 from billing_etl.pipeline.heartbeat import watch_delivery
 from billing_etl.pipeline.jobs import chosen_sources, collect_source, plan_collection
-from billing_etl.pipeline.rate import rate_hours
+from billing_etl.pipeline.rate import rate_until
 from billing_etl.pipeline.rehearsal import rehearse
 
 # The name of a mapped task, such as "jp-1: 3 hours, 2026-04-08T10 to 2026-04-08T12".
@@ -82,7 +82,7 @@ def rate(plan: Returned) -> dict[str, Any]:
         # What was collected must go out, also when no export runs; a backfill does not look.
         if get_current_context()["dag_run"].run_type == "scheduled":
             watch_delivery(engine)
-        result = rate_hours(engine, HourRange(Hour(0), hours[-1].next)).as_dict()
+        result = rate_until(engine, hours[-1].next).as_dict()
     count_rated(result)
     ranges = [str(part) for part in hour_ranges(hours)]
     _log.info("hours %s: %s", ranges, result)

@@ -22,7 +22,7 @@ left join billing_core.price_versions p using (price_version_id)
 left join billing_core.account_hours h
     on h.account_key = s.account_key and h.meter_id = s.meter_id and h.hour = f.minute / 60
 where s.meter_id = 1;
-comment on view billing.usage_minutes is 'Usage per series and minute with its rating. Grain: one row per series (source, env, node, account, inbound) and minute with bytes; minutes without bytes have no row (C10). Source: counters of exporters, collected (C8) and rated (R2, R3).';
+comment on view billing.usage_minutes is 'Usage per series and minute with its rating. Grain: one row per series (source, env, node, account, inbound) and minute with bytes; minutes without bytes have no row (C10). Source: counters of exporters, collected (C8) and rated (R2, R3); minutes of archived days are in billing.archives.';
 comment on column billing.usage_minutes.minute is 'Start of the minute of the later sample, UTC (C8).';
 comment on column billing.usage_minutes.source_id is 'Source that was collected, as the settings name it.';
 comment on column billing.usage_minutes.env is 'Environment, as the snapshot names it (C2).';

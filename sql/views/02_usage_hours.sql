@@ -1,7 +1,8 @@
 -- Purpose: usage and money by account, region and hour
 -- Grain:   account, region and hour
 
--- The account-hours themselves say it where all of their facts are of one region and rated; others are summed from facts.
+-- The account-hours themselves say it where all of their facts are of one region and rated; others are summed from facts,
+-- or were before these were archived.
 create or replace view billing_core.usage_by_hour as
 select a.account_uuid, r.region, h.hour, h.uplink_quantity, h.quantity - h.uplink_quantity as downlink_quantity,
        h.quantity, h.included_quantity, h.quantity - h.included_quantity as rated_quantity, h.amount
@@ -28,7 +29,13 @@ from (
     left join billing_core.rates t on t.rate_id = f.rate_id
     where h.meter_id = 1 and (h.stale or h.region_id = 0)
 ) f
-group by f.account_uuid, f.region, f.hour;
+group by f.account_uuid, f.region, f.hour
+union all
+select a.account_uuid, k.region, k.hour, k.uplink_quantity, k.downlink_quantity, k.quantity, k.included_quantity,
+       k.rated_quantity, k.amount
+from billing_core.archived_usage k
+join billing_core.accounts a using (account_key)
+where k.meter_id = 1;
 
 create or replace view billing.usage_hours as
 select u.account_uuid, u.region, to_timestamp(u.hour * 3600.0) as hour, u.uplink_quantity as uplink_bytes,

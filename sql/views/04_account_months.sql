@@ -19,10 +19,14 @@ select a.account_uuid, to_timestamp(p.period_hour * 3600.0) as period_start,
        least(q.quota, coalesce(p.total_bytes, 0)) as used,
        greatest(q.quota - coalesce(p.total_bytes, 0), 0) as remaining,
        coalesce(l.amount, 0) as amount, b.balance, b.arrears,
-       (select to_timestamp(max(f.minute) * 60.0)
-        from billing_core.series s join billing_core.facts f using (series_id)
-        where s.account_key = p.account_key and s.meter_id = 1
-          and f.minute >= p.last_hour * 60 and f.minute < (p.last_hour + 1) * 60) as last_minute
+       coalesce(
+           (select to_timestamp(max(f.minute) * 60.0)
+            from billing_core.series s join billing_core.facts f using (series_id)
+            where s.account_key = p.account_key and s.meter_id = 1
+              and f.minute >= p.last_hour * 60 and f.minute < (p.last_hour + 1) * 60),
+           (select to_timestamp(k.last_minute * 60.0)
+            from billing_core.archived_accounts k
+            where k.account_key = p.account_key and k.day = p.last_hour / 24)) as last_minute
 from (select account_key, period_hour, total_bytes, last_hour from periods
       union all
       select account_key, period_hour, null, null from posted

@@ -15,7 +15,7 @@ join billing_core.sources o using (source_id)
 left join billing_core.source_hours h
     on h.source_key = o.source_key and h.hour = (floor(extract(epoch from u.minute) / 3600))::int
 group by u.minute, 2, u.account_uuid, 4, u.inbound_tag;
-comment on view account_read_model.traffic_minute_buckets is 'Usage by minute. Grain: one row per minute, node, account, region and line with bytes; facts of two sources that serve one node on purpose (C15) are summed. Source: billing.usage_minutes.';
+comment on view account_read_model.traffic_minute_buckets is 'Usage by minute. Grain: one row per minute, node, account, region and line with bytes; facts of two sources that serve one node on purpose (C15) are summed. Source: billing.usage_minutes, without archived days (billing.archives).';
 comment on column account_read_model.traffic_minute_buckets.bucket_start is 'Start of the minute of the later sample, UTC (C8).';
 comment on column account_read_model.traffic_minute_buckets.node_id is 'env:node of the snapshots (C2).';
 comment on column account_read_model.traffic_minute_buckets.account_uuid is 'Account, as the samples name it.';

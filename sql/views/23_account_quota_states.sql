@@ -4,10 +4,14 @@ create or replace view account_read_model.account_quota_states as
 select a.account_uuid, greatest(q.quota - u.quantity, 0)::bigint as remaining_included_quota,
        b.balance::double precision as current_balance, b.balance < 0 as arrears, b.arrears_since, b.throttle_state,
        b.suspend_state,
-       (select to_timestamp(max(f.minute) * 60.0)
-        from billing_core.series s join billing_core.facts f using (series_id)
-        where s.account_key = a.account_key and s.meter_id = 1 and f.rate_id <> 0
-          and f.minute >= r.hour * 60 and f.minute < (r.hour + 1) * 60) as last_rated_bucket_at,
+       coalesce(
+           (select to_timestamp(max(f.minute) * 60.0)
+            from billing_core.series s join billing_core.facts f using (series_id)
+            where s.account_key = a.account_key and s.meter_id = 1 and f.rate_id <> 0
+              and f.minute >= r.hour * 60 and f.minute < (r.hour + 1) * 60),
+           (select to_timestamp(k.last_minute * 60.0)
+            from billing_core.archived_accounts k
+            where k.account_key = a.account_key and k.day = r.hour / 24)) as last_rated_bucket_at,
        to_timestamp(p.period_hour * 3600.0) as effective_at, b.updated_at
 from billing_core.accounts a
 join billing_core.account_balances b using (account_key)

@@ -42,7 +42,7 @@ def _dag_files() -> Iterator[Path]:
         ("collect_and_rate", {"list_sources", "collect", "rate", "report"}),
         ("collect_running_hour", {"list_sources", "collect", "rate", "report"}),
         ("export_hourly", {"wait_until_ready", "deliver"}),
-        ("maintenance", {"partitions", "retention", "arrears"}),
+        ("maintenance", {"partitions", "archive", "retention", "arrears"}),
         ("reconcile", {"wait_until_ready", "check"}),
         ("watch", {"look"}),
     ],

@@ -523,7 +523,7 @@ def test_maintenance_tells_in_a_dry_run_what_it_then_does(
 
     done = runs.with_params("maintenance")
 
-    assert set(done.tasks) == {"partitions", "retention", "arrears"}
+    assert set(done.tasks) == {"partitions", "archive", "retention", "arrears"}
     for task in done.tasks:
         assert done.result(task) == {**told.result(task), "dry_run": False}
     assert done.result("arrears") == {"dry_run": False, "suspended": 1}

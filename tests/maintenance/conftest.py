@@ -2,8 +2,10 @@ import pytest
 from billing_fixtures import bucket, buckets, s3
 from pipeline.harness import line
 
-pytest.register_assert_rewrite("audit.settled")
+pytest.register_assert_rewrite("audit.settled", "maintenance.archived")
 
 from audit.settled import settled, settled_template  # noqa: E402
 
-__all__ = ["bucket", "buckets", "line", "s3", "settled", "settled_template"]
+from maintenance.archived import archive  # noqa: E402
+
+__all__ = ["archive", "bucket", "buckets", "line", "s3", "settled", "settled_template"]

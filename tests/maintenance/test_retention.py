@@ -10,6 +10,7 @@ from pipeline.harness import Line, command, row_versions, worked_example
 
 from billing_etl.pipeline.maintain import StepResult, run_step
 from billing_etl.pipeline.retention import drop_all
+from billing_etl.settings import RETENTION
 
 
 @pytest.fixture
@@ -97,7 +98,10 @@ def test_payloads_that_reconcile_left_go_too(settled: Settled, later: datetime) 
 
 
 def test_a_setting_says_how_long(settled: Settled, later: datetime) -> None:
-    settled.line.settings["retention"] = {"runs": None, "findings": timedelta(days=1)}
+    settled.line.settings["retention"] = RETENTION | {
+        "runs": None,
+        "findings": timedelta(days=1),
+    }
     settled.line.settings["payload_retention"] = timedelta(days=999)
     before = row_versions(settled.line, "runs")
 
@@ -208,13 +212,18 @@ def test_the_command_does_all_steps_and_one_failing_step_stops_no_other(
         monkeypatch.setattr("billing_etl.store.database.LOCK_WAIT_SECONDS", 1)
         answer = command(line.environment(BILLING_ARREARS_GRACE="1d"), "maintain", "--json")
     assert answer.code == 1
-    assert [step["step"] for step in answer.document["steps"]] == ["partitions", "retention"]
+    assert [step["step"] for step in answer.document["steps"]] == [
+        "partitions",
+        "archive",
+        "retention",
+    ]
     (error,) = answer.document["errors"]
     assert error.startswith("maintain arrears: ")
     assert answer.err.count("\n") == 1
     recorded: list[Any] = line.rows("select command, status from billing_core.runs order by run_id")
     assert recorded == [
         ("maintain partitions", "success"),
+        ("maintain archive", "success"),
         ("maintain retention", "success"),
         ("maintain arrears", "failed"),
     ]

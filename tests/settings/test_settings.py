@@ -201,6 +201,7 @@ def test_no_event_types_is_not_all_event_types() -> None:
         ("BILLING_PAYLOAD_RETENTION", "35"),
         ("BILLING_RETENTION", "runs"),
         ("BILLING_RETENTION", "runs=23h"),
+        ("BILLING_RETENTION", "facts=95h"),
         ("BILLING_RETENTION", "runs=for ever"),
         ("BILLING_RETENTION", "ledger=90d"),
         ("BILLING_ARREARS_GRACE", "two weeks"),

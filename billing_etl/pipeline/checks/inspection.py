@@ -59,8 +59,10 @@ class Check:
             BillingError of its own is a difference.
         repair: does what a remedy of an examination names as its subject, and says in one line
             what it did; None: the check has no safe repair.
+        needs_facts: it has nothing to say of hours whose facts are archived.
     """
 
     name: str
     examine: Callable[[Inspection, Hour], Examination]
     repair: Callable[[Inspection, Hour, str], str] | None = None
+    needs_facts: bool = True

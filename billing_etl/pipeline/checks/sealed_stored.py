@@ -299,4 +299,4 @@ def _sealed_bytes(batch: SealedBatch, body: bytes | None, name: str) -> bytes:
     return body
 
 
-CHECK: Final = Check("sealed_stored", examine, repair)
+CHECK: Final = Check("sealed_stored", examine, repair, needs_facts=False)

@@ -18,16 +18,22 @@ from billing_etl.statement import (
     added,
     chain,
     hour_digest,
+    read,
     root_of,
     stated,
     total,
 )
-from billing_etl.store import ratings, statements
+from billing_etl.store import archives, ratings, statements
+from billing_etl.store.archives import ArchivedHour
 from billing_etl.store.database import Connection
 
 # Of the canonical form of inputs and of the document: another form gets another number.
 FORM: Final = 2
 
+# Read as it was when the hour was archived: its facts are gone, and rows beside them may be.
+_ARCHIVED: Final = frozenset({"facts", "rates", "closings", "node_instants", "quarantine"})
+
+_AMOUNTS: Final = ("included_quantity", "rated_quantity", "amount")
 _COUNTED: Final = (
     "snapshots", "samples", "used", "duplicates", "baselines", "quarantined",
 )  # fmt: skip
@@ -54,6 +60,7 @@ class Made:
         inputs: digests by hour and table.
         first: by hour and append-only table, the digest over the rows that a former one signed.
         numbers: by hour.
+        amounts: by hour, one row per price version.
         reasons: why it is not to be signed: not balanced, not final.
     """
 
@@ -61,6 +68,7 @@ class Made:
     inputs: dict[str, dict[str, Digest]] = field(default_factory=dict)
     first: dict[str, dict[str, str]] = field(default_factory=dict)
     numbers: dict[str, dict[str, Number]] = field(default_factory=dict)
+    amounts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
 
     @property
@@ -102,15 +110,25 @@ def read_span(
     objects = statements.objects(connection, hours)
     prices: dict[str, list[Number]] = defaultdict(lambda: [0, 0, 0])
     light = _light_numbers(connection, hours, collected, objects)
+    archived = archives.hours(connection, hours)
     for hour in hours:
         label = str(hour)
-        made.numbers[label] = light[hour.index] | statements.hour_numbers(connection, hour)
-        for row in statements.amounts(connection, hour):
-            values = (row["included_quantity"], row["rated_quantity"], row["amount"])
+        kept = archived.get(hour.index)
+        if kept is None:
+            made.numbers[label] = light[hour.index] | statements.hour_numbers(connection, hour)
+            made.amounts[label] = [
+                row | {name: stated(row[name]) for name in _AMOUNTS}
+                for row in statements.amounts(connection, hour)
+            ]
+        else:
+            made.numbers[label] = {name: read(value) for name, value in kept.numbers.items()}
+            made.amounts[label] = kept.amounts
+        for row in made.amounts[label]:
+            values = [read(row[name]) for name in _AMOUNTS]
             known = prices[row["price_version"]]
             prices[row["price_version"]] = [total(pair) for pair in zip(known, values, strict=True)]
         made.inputs[label], made.first[label] = _digests(
-            connection, hour, signed_rows.get(label, {})
+            connection, hour, signed_rows.get(label, {}), kept
         )
         advance()
     numbers = added(made.numbers.values())
@@ -150,6 +168,7 @@ def read_span(
         "differences": differences,
         "sources": _sources(collected),
         "incomplete": _incomplete(collected),
+        "archived": _archived(archived.values()),
         "chain": [step.as_dict() for step in chain(numbers)],
         "usage": _usage(numbers),
         "prices": [
@@ -184,17 +203,27 @@ def read_span(
 
 
 def _digests(
-    connection: Connection, hour: Hour, signed_rows: Mapping[str, int]
+    connection: Connection, hour: Hour, signed_rows: Mapping[str, int], kept: ArchivedHour | None
 ) -> tuple[dict[str, Digest], dict[str, str]]:
+    """Digests of every table; of an archived hour's facts, and what goes with them, as kept."""
     digests: dict[str, Digest] = {}
     first: dict[str, str] = {}
     for table in INPUTS:
+        if kept is not None and table in _ARCHIVED:
+            digests[table] = Digest(**kept.inputs[table])
+            continue
         digests[table], sha256 = statements.digest(
             connection, table, hour, signed_rows.get(table, 0)
         )
         if table in APPEND_ONLY:
             first[table] = sha256
     return digests, first
+
+
+def _archived(hours: Iterable[ArchivedHour]) -> list[dict[str, Any]]:
+    """Where facts of the span lie, and of how many of its hours."""
+    places = Counter(hour.place for hour in hours)
+    return [{"place": place, "hours": count} for place, count in sorted(places.items())]
 
 
 # --- numbers -----------------------------------------------------------------------------------

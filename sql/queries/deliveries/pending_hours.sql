@@ -1,4 +1,4 @@
--- Purpose:    hours with something to seal or to send.
+-- Purpose:    hours with something to seal or to send; facts of archived ones cannot be sealed any more.
 -- Grain:      one row per hour, oldest first.
 -- Parameters: before int (exclusive), meter_ids int[]
 -- Facts of hours never sealed have sealing 1; the rest of the search looks only at facts that
@@ -51,4 +51,5 @@ from (
     where batch.delivered_at is null
         and batch.hour < %(before)s and batch.meter_id = any(%(meter_ids)s)
 ) as pending
+where hour >= (select billing_core.archive_end())
 order by hour
