@@ -3,10 +3,10 @@
 **Runs** every night. Each step is a task of its own, and one that fails keeps no other from its
 work: `partitions` makes those of the days to come (collecting also makes what it needs, so none is
 ever missing); `archive` moves facts of old days to S3, once their statement is final, and drops
-them here when every object was read back (view `billing.archives`); `retention` drops what is old and nobody needs any more (`BILLING_RETENTION`,
-`BILLING_PAYLOAD_RETENTION`); `arrears` suspends accounts whose arrears last longer than
-`BILLING_ARREARS_GRACE` (view `billing.suspensions`). What each step drops and what that costs is in
-`docs/maintenance.md`.
+them here when every object was read back (view `billing.archives`); `retention` drops what is old
+and nobody needs any more (`BILLING_RETENTION`, `BILLING_PAYLOAD_RETENTION`); `arrears` suspends
+accounts whose arrears last longer than `BILLING_ARREARS_GRACE` (view `billing.suspensions`). What
+each step drops and what that costs is in `docs/maintenance.md`.
 
 **Params** of a manual run ("Trigger"): `dry_run`: switched on, each task tells in its log and
 result what it would do, and changes nothing.

@@ -8,12 +8,14 @@ from uuid import UUID
 import psycopg
 import pytest
 from audit.settled import LATE, NEXT_DAY
+from database_logins import address, grant
 from pipeline.harness import DAY, A, command, readings, row_versions, worked_example
 
 from billing_etl.errors import MismatchError, RetryableError, TerminalError, UsageError
 from billing_etl.pipeline import archive as archiving
 from billing_etl.pipeline.maintain import run_step
 from billing_etl.settings import RETENTION
+from billing_etl.store import roles
 from maintenance.archived import DUE, PREFIX, Archive, environment
 
 # Of the worked example: 50 bytes up, 120 down, 100 included, 70 x 2 charged, in four minutes.
@@ -326,3 +328,12 @@ def test_the_command_tells_what_went(archive: Archive) -> None:
     assert "is open" in step["details"][1]["held"]
     assert step["details"][0]["place"] == f"s3://{archive.bucket}/{PREFIX}"
     assert archive.facts_here() == 0
+
+
+def test_the_role_of_the_pipeline_is_enough(archive: Archive, login: str) -> None:
+    grant(archive.line.database_url, roles.PIPELINE, login)
+    there = environment(archive) | {"DATABASE_URL": address(archive.line.database_url, login)}
+    answer = command(there, "maintain", "--json")
+    assert answer.code == 0, answer.err
+    assert archive.facts_here() == 0
+    assert command(there, "statement", "--day", DAY).code == 0
