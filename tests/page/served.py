@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -11,22 +11,25 @@ import uvicorn
 
 from billing_etl.http.access import ServiceToken
 from billing_etl.http.app import create_app
-from billing_etl.http.local_jobs import LocalJobs
+from billing_etl.http.local_jobs import LocalJobs, run_job
 from billing_etl.http.site import Site
 from billing_etl.pipeline.engine import Engine
+from billing_etl.pipeline.jobs import JobRequest
 from billing_etl.settings import Settings, Source
 
 TOKEN: Final = "t"
 
 
 @contextmanager
-def serving(database_url: str, *sources: str) -> Iterator[httpx.Client]:
-    """The application on a free port, and a client that has the token."""
+def serving(
+    database_url: str, *sources: str, work: Callable[[Engine, JobRequest], None] = run_job
+) -> Iterator[httpx.Client]:
+    """The application on a free port, and a client that has the token; ``work`` does its jobs."""
     settings = Settings(
         database_url=database_url,
         sources=tuple(Source(name, "http://127.0.0.1:9", token="unused") for name in sources),
     )
-    jobs = LocalJobs(settings, lambda engine, request: None)
+    jobs = LocalJobs(settings, work)
     site = Site({}, lambda: Engine(settings), ServiceToken(TOKEN), jobs)
     server = uvicorn.Server(uvicorn.Config(create_app(site), log_config=None))
     with socket.create_server(("127.0.0.1", 0)) as listener:
