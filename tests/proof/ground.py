@@ -166,7 +166,7 @@ class Ground:
             for each in sources
             if hours[-1].index in each.accepted
         }
-        self.audited = self.model.audited()
+        self.audited = self.model.audited(judged=hours[-1].index)
         assert_states(self.audited, Found(self.connection), last)
         self.done["states of hours equal to the oracle"] += len(last)
 

@@ -35,6 +35,10 @@ STARTS = (
 )
 
 
+# So small that most answers take several.
+PAGE_SIZE = 7
+
+
 class Node(NamedTuple):
     env: str
     node_id: str
@@ -90,6 +94,14 @@ class SourceModel:
             body = snapshot.body | {"collected_at": instant_text(minute_ns)}
             latest[snapshot.node, minute_ns] = Snapshot(minute_ns, snapshot.node, body)
         return sorted(latest.values(), key=lambda snapshot: snapshot.at_ns)
+
+    def seen_for(self, hour: int | None) -> list[Snapshot]:
+        """What a collection of the hour looks at: of what comes after the next hour, one page."""
+        served = self.served()
+        if hour is None:
+            return served
+        near = [each for each in served if each.hour < hour + 2]
+        return near + served[len(near) :][:PAGE_SIZE]
 
     def pass_time(self, now_ns: int, rng: random.Random) -> int:
         """Serves what was measured until now, but for what the exporter learns of only later."""
@@ -326,8 +338,12 @@ class Model:
         )
         return served or ["3f2b0a1c-0000-4000-8000-0000000000ff"]
 
-    def audited(self) -> Result:
-        """What must stand in the database: the oracle's answer to what it has seen."""
+    def audited(self, judged: int | None = None) -> Result:
+        """What must stand in the database: the oracle's answer to what it has seen.
+
+        Args:
+            judged: an hour whose state counts: it is judged by what a collection of it looks at.
+        """
         return audit(
             sources=[source.settings for source in self.sources],
             snapshots={source.source_id: _json(self._stored(source)) for source in self.sources},
@@ -335,7 +351,7 @@ class Model:
             book=self.book,
             served_now_ns=self.now_ns,
             lookback={source.source_id: _json(source.looked_back) for source in self.sources},
-            served={source.source_id: _json(source.served()) for source in self.sources},
+            served={source.source_id: _json(source.seen_for(judged)) for source in self.sources},
         )
 
     def audited_as_served(self) -> Result:

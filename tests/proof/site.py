@@ -22,7 +22,7 @@ from billing_etl.local.postgres import EmbeddedPostgres
 from billing_etl.pipeline.engine import Engine
 from billing_etl.settings import Settings, Source
 from billing_etl.store.migrations import migrate
-from proof.model import Model, SourceModel
+from proof.model import PAGE_SIZE, Model, SourceModel
 
 TOKEN = "token-of-the-proof"
 
@@ -78,7 +78,7 @@ class Site:
                         base_url=exporter.base_url,
                         token=TOKEN,
                         shared_node=True,
-                        page_size=7,
+                        page_size=PAGE_SIZE,
                         **{key: source.settings[key] for key in known},
                     )
                 )
