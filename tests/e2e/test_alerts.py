@@ -146,14 +146,11 @@ def test_someone_is_told_of_late_and_failed_runs_and_of_what_a_dry_run_finds(
 
     run_id = site.api.trigger("watch")
     assert site.api.wait_run("watch", run_id, PATIENCE_SECONDS).state == "success"
-    lines: list[str] = []
-
-    def arrived() -> bool:
-        lines.extend(site.statsd.lines())
-        return any(line.startswith("airflow.billing.source.lag_seconds,") for line in lines)
-
-    eventually(arrived)
-    assert any("billing.collect.samples,source=jp-1:" in line for line in lines)
+    for metric in ("source.lag_seconds", "collect.samples"):
+        assert any(
+            line.startswith(f"airflow.billing.{metric},source=jp-1:")
+            for line in site.statsd.lines()
+        ), metric
 
     assert all(headers["Authorization"] == f"Bearer {SECRET}" for _, headers, _ in
                site.receiver.posts)  # fmt: skip
