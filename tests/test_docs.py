@@ -117,6 +117,18 @@ def test_every_gauge_of_delivery_is_in_the_contract() -> None:
     assert set(re.findall(r"`(\w+)`", cells)) == gauges
 
 
+def test_the_walk_in_the_readme_is_that_of_the_walkthrough() -> None:
+    """Whose commands a test runs."""
+    section = (
+        text_of(ROOT / "README.md").split("\n## A walk through it\n", 1)[1].split("\n## ", 1)[0]
+    )
+    listed = section.split("```sh\n", 1)[1].split("```", 1)[0].splitlines()
+    commands = [line.partition("   #")[0].strip() for line in listed if not line.startswith("#")]
+    walked = [line.strip() for line in text_of(ROOT / "docs/walkthrough.md").splitlines()]
+    assert len(commands) > 8
+    assert [command for command in commands if command not in walked] == []
+
+
 # --- and nothing that is not -------------------------------------------------------------------
 
 

@@ -300,15 +300,11 @@ def status(arguments: Arguments, env: Environment, output: Output) -> int:
     if output.as_json:
         output.result(document, "")
         return 0
-    columns = (
-        "source_id",
-        "checkpoint",
-        "lag_seconds",
-        "open_hours",
-        "last_succeeded_at",
-        "last_error",
-    )
+    columns = ("source_id", "checkpoint", "lag_seconds", "open_hours", "last_succeeded_at")
     output.table({}, "Sources", columns, document["sources"])
+    for source in document["sources"]:
+        if source["last_error"]:  # one line, whole: it says what to do
+            output.text(f"last error of {source['source_id']}: {source['last_error']}")
     output.table({}, "Coverage", ("state", "hours"), document["coverage"])
     output.table({}, "Backlog", ("event_type", "pending", "oldest_hour"), document["backlog"])
     output.table({}, "Delivery", _HEALTH_COLUMNS, document["delivery"])

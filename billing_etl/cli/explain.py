@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from billing_etl.cli.output import Output
+from billing_etl.cli.output import Output, grouped
 from billing_etl.errors import UsageError
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.explain import explain_hour, explain_period
@@ -232,11 +232,11 @@ def _clock(instant: str | None) -> str:
 def _show_links(bill: Row, output: Output) -> None:
     rows: list[tuple[Any, ...]] = []
     for link in bill["links"]:
-        difference = link["difference"]
+        difference = grouped(link["difference"])
         if link["differing"]:
             difference += f" ({link['differing']} differ)"
-        rows.append((link["upper"], link["expected"], ""))
-        rows.append((f"  {link['lower']}", link["actual"], difference))
+        rows.append((link["upper"], grouped(link["expected"]), ""))
+        rows.append((f"  {link['lower']}", grouped(link["actual"]), difference))
     _table(
         output, "Chain: each number must equal the one above it", ("", "number", "difference"), rows
     )

@@ -95,6 +95,14 @@ class Output:
             yield lambda: bar.advance(task)
 
 
+def grouped(value: int | str) -> str:
+    """A number with its thousands apart; an amount keeps every digit."""
+    number = str(value)
+    sign = "-" if number.startswith("-") else ""
+    whole, point, fraction = number.removeprefix("-").partition(".")
+    return f"{sign}{int(whole):,}{point}{fraction}" if whole.isdigit() else number
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int | Decimal) and not isinstance(value, bool)
 

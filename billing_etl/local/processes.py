@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -150,3 +151,16 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def wait_until_served(ports: Sequence[int], timeout_seconds: float) -> None:
+    """Returns once something listens on each of these TCP ports of the loopback address.
+
+    Raises:
+        TimeoutError: nothing does on some, after ``timeout_seconds``.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while silent := [port for port in ports if is_free(port)]:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"expected servers on ports {silent} within {timeout_seconds} s")
+        time.sleep(0.1)

@@ -26,13 +26,20 @@ from rich.console import Console
 
 from billing_etl.errors import BillingError, UsageError
 from billing_etl.hours import Hour, HourRange
-from billing_etl.local.airflow import PROJECT, USER, LocalAirflow
+from billing_etl.local.airflow import USER, LocalAirflow
 from billing_etl.local.airflow_api import AirflowApi, DagRun
 from billing_etl.local.demo_history import HOURS, write_demo_history
 from billing_etl.local.object_store import REGION, EmbeddedObjectStore
 from billing_etl.local.postgres import EmbeddedPostgres
-from billing_etl.local.processes import HOST, ManagedProcess, free_ports, is_free
+from billing_etl.local.processes import (
+    HOST,
+    ManagedProcess,
+    free_ports,
+    is_free,
+    wait_until_served,
+)
 from billing_etl.local.report import is_clean, show_report
+from billing_etl.local.shell import write_shell_environment
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.rate import ensure_price
 from billing_etl.settings import Settings
@@ -46,6 +53,8 @@ METADATA_SETTING: Final = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 # The hour's line in order; reconciling comes when everything it compares is there.
 _LINE: Final = ("collect_and_rate", "export_hourly", "reconcile")
 _RETENTION_HOURS: Final = 72
+# Development exporters serve one hour more than is collected: one to collect by hand.
+_DEMO_HOURS: Final = 1
 _RUN_SECONDS: Final = 600.0
 _WIDTH_WITHOUT_TERMINAL: Final = 170
 _S3_SETTINGS: Final = (
@@ -70,12 +79,20 @@ class Line:
     started: float = field(default_factory=time.monotonic)
     postgres: EmbeddedPostgres | None = None
     embedded_database: bool = False
+    demo_stores: list[Path] = field(default_factory=list)
 
     def say(self, text: str) -> None:
         _console.print(f"[dim]{time.monotonic() - self.started:5.0f} s[/dim]  {text}")
 
     def given(self, *names: str) -> bool:
         return any(self.environment.get(name) for name in names)
+
+    def demo_hour(self) -> dict[str, str]:
+        """The hour that development exporters serve and nobody collects, and its end, by name."""
+        if not self.demo_stores:
+            return {}
+        first = Hour(int((self.data / "exporters" / "first_hour").read_text()))
+        return {"DEMO_HOUR": str(first.previous), "DEMO_HOUR_END": str(first)}
 
     def embedded_postgres(self) -> EmbeddedPostgres:
         if self.postgres is None:
@@ -96,7 +113,7 @@ def main(argv: list[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupt)
     try:
-        with _locked(PROJECT / ".data") as data, ExitStack() as stack:
+        with _locked(Path(".data").absolute()) as data, ExitStack() as stack:
             return run_line(Line(data, dict(os.environ), stack), once=once)
     except UsageError as error:
         _console.print(f"make run: {error}", markup=False, soft_wrap=True)
@@ -138,15 +155,15 @@ def run_line(line: Line, *, once: bool) -> int:
     hours = HourRange(Hour(now.index - HOURS), now)
     prepare_database(line)
     prepare_object_store(line)
-    demo = not line.given("EXPORTER_SOURCES_JSON", "EXPORTER_BASE_URL")
-    if demo:
+    if not line.given("EXPORTER_SOURCES_JSON", "EXPORTER_BASE_URL"):
         start_demo_sources(line, now)
     settings = Settings.from_environment(line.environment)
     ensure_price(Engine(settings, external_id="make run"))
 
     airflow = local_airflow(line)
+    write_shell_environment(line.data / "env", airflow.environment() | line.demo_hour())
     line.say("starting Airflow: scheduler, dag-processor, api-server, triggerer")
-    with airflow.running() as api:
+    with airflow.running(_RUN_SECONDS) as api:
         line.say(f"Airflow is up at {airflow.url}")
         run_hours(line, api, hours)
         engine = Engine(settings)
@@ -156,7 +173,7 @@ def run_line(line: Line, *, once: bool) -> int:
         if once:
             return 0 if clean else 1
         _console.print("\nRunning until Ctrl-C.")
-        _stay(line, demo)
+        _stay(line)
     raise AssertionError("only an interrupt ends the stay")
 
 
@@ -206,6 +223,7 @@ def start_demo_sources(line: Line, now: Hour) -> None:
     directory.mkdir(exist_ok=True)
     token = secrets.token_urlsafe(24)
     exporters = write_demo_history(directory, now, _history_hours(line.data, now))
+    line.demo_stores = [exporter.store_file for exporter in exporters]
     ports = free_ports(len(exporters) + 1)
     entries = []
     for exporter, port in zip(exporters, ports[:-1], strict=True):
@@ -223,6 +241,7 @@ def start_demo_sources(line: Line, now: Hour) -> None:
     for name, value in _DEMO_PRICES.items():
         line.environment.setdefault(name, value)
     line.environment.setdefault("COLLECT_INTERVAL", "5m")
+    wait_until_served(ports, _RUN_SECONDS)
     line.say("development exporters are up: " + ", ".join(str(e["source_id"]) for e in entries))
 
 
@@ -237,11 +256,11 @@ def _start_exporter(line: Line, name: str, command: list[str], token: str) -> No
 
 
 def _history_hours(data: Path, now: Hour) -> int:
-    """Three whole hours at first; later runs serve on from there, as far as exporters keep."""
+    """Some whole hours at first; later runs serve on from there, as far as exporters keep."""
     note = data / "exporters" / "first_hour"
     if not note.exists():
         note.write_text(str(now.index - HOURS))
-    return min(max(HOURS, now.index - int(note.read_text())), _RETENTION_HOURS)
+    return min(max(HOURS, now.index - int(note.read_text())) + _DEMO_HOURS, _RETENTION_HOURS)
 
 
 def local_airflow(line: Line) -> LocalAirflow:
@@ -304,6 +323,8 @@ def _progress(dag_id: str, runs: list[DagRun]) -> str:
 def _show_access(line: Line, airflow: LocalAirflow) -> None:
     _console.print(f"\nAirflow   {airflow.url}  login {USER} / {airflow.password}", markup=False)
     _console.print(f"Billing   {airflow.url}/plugin/billing  in its navigation", markup=False)
+    shell = f". {os.path.relpath(line.data / 'env')}"
+    _console.print(f"shell     {shell}  then billing-etl, airflow and psql work on this run")
     query = f"-c '{_EXAMPLE_QUERY}'"
     if not line.embedded_database:
         _console.print(f'psql      psql "$DATABASE_URL" {query}', markup=False)
@@ -314,13 +335,13 @@ def _show_access(line: Line, airflow: LocalAirflow) -> None:
     _console.print(f'psql      PGPASSWORD="$(cat {password})" psql {server} {query}', markup=False)
 
 
-def _stay(line: Line, demo: bool) -> NoReturn:
-    """Waits for Ctrl-C; development history grows with the hours."""
+def _stay(line: Line) -> NoReturn:
+    """Waits for Ctrl-C; development history grows with the hours, unless one was put away."""
     end = Hour.of(datetime.now(UTC))
     while True:
         time.sleep(5)
         now = Hour.of(datetime.now(UTC))
-        if demo and now > end:
+        if now > end and line.demo_stores and all(store.exists() for store in line.demo_stores):
             write_demo_history(line.data / "exporters", now, _history_hours(line.data, now))
             end = now
 
