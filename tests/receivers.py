@@ -4,6 +4,7 @@ import json
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -80,22 +81,31 @@ def smtp_receiver() -> Iterator[tuple[int, list[str]]]:
 
 
 class StatsdReceiver:
-    """Metrics that arrived by UDP."""
+    """Metrics that arrived by UDP, taken off at once: what does not fit the socket is lost."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("127.0.0.1", 0))
-        self._socket.settimeout(0.5)
         self.port: int = self._socket.getsockname()[1]
+        self._arrived: list[str] = []
+        threading.Thread(target=self._take, daemon=True).start()
+
+    def _take(self) -> None:
+        while data := self._socket.recv(65536):
+            self._arrived += data.decode().splitlines()
 
     def lines(self) -> list[str]:
-        """What arrived so far, as lines such as ``airflow.name,tag=x:1|g``."""
-        found: list[str] = []
-        while True:
-            try:
-                found += self._socket.recv(65536).decode().splitlines()
-            except TimeoutError:
-                return found
+        """All that was sent until now, as lines such as ``airflow.name,tag=x:1|g``."""
+        mark = f"mark {len(self._arrived)}"
+        self._send(mark.encode())
+        while mark not in self._arrived:
+            time.sleep(0.01)
+        return [line for line in self._arrived if not line.startswith("mark ")]
+
+    def _send(self, data: bytes) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(data, ("127.0.0.1", self.port))
 
     def close(self) -> None:
+        self._send(b"")  # ends the thread
         self._socket.close()

@@ -48,14 +48,14 @@ def task_engine() -> Iterator[Engine]:
 def read_settings(*, with_tokens: bool = True) -> Settings:
     """Settings of the environment and of Airflow's connections; see `task_engine`.
 
-    ``with_tokens``: as in ``Settings.from_environment``.
+    ``with_tokens``: False for who asks neither an exporter nor S3, and may not read connections.
     """
     environment = dict(os.environ)
     if not environment.get("DATABASE_URL"):
         database = _connection(DATABASE_CONNECTION)
         if database is not None:
             environment["DATABASE_URL"] = database.get_uri()
-    if not environment.get("AWS_ACCESS_KEY_ID"):
+    if with_tokens and not environment.get("AWS_ACCESS_KEY_ID"):
         keys = _connection(S3_CONNECTION)
         if keys is not None:
             # Where the standard AWS chain looks first; a task has a process of its own.

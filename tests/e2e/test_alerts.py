@@ -106,8 +106,15 @@ def site(
 def test_someone_is_told_of_late_and_failed_runs_and_of_what_a_dry_run_finds(
     site: Site, database_url: str
 ) -> None:
-    # The hourly run waits for facts that nobody collects: it is late, and the executor says so.
+    # The hourly run waits for facts that nobody collects: it is late. The executor's callback may
+    # not read the connection and writes the alert; `watch` sends it.
     site.api.unpause("export_hourly")
+    eventually(
+        lambda: rows(database_url, "select rule from billing.alerts") == [("deadline_missed",)]
+    )
+    run_id = site.api.trigger("watch")
+    site.api.unpause("watch")
+    assert site.api.wait_run("watch", run_id, PATIENCE_SECONDS).state == "success"
     late = site.told("opened", "deadline_missed")
     assert late["subject"] == "export_hourly"
     assert "/dags/export_hourly/runs/scheduled__" in late["remedy"]
@@ -121,11 +128,11 @@ def test_someone_is_told_of_late_and_failed_runs_and_of_what_a_dry_run_finds(
     eventually(
         lambda: rows(database_url, "select count(*) > 0 from billing_core.facts") == [(True,)]
     )  # by the scheduled run of the hour
-    site.told("resolved", "dag_failed")
 
     hours = {"from_hour": str(site.hours.start), "to_hour": str(site.hours.end)}
     run_id = site.api.trigger("collect_and_rate", hours | {"dry_run": True})
     assert site.api.wait_run("collect_and_rate", run_id, PATIENCE_SECONDS).state == "success"
+    site.told("resolved", "dag_failed")
     headers = {"Authorization": f"Bearer {site.api.token()}"}
     found = httpx.get(
         f"{site.api.base_url}/api/v2/dags/collect_and_rate/dagRuns/{run_id}"
@@ -138,16 +145,12 @@ def test_someone_is_told_of_late_and_failed_runs_and_of_what_a_dry_run_finds(
     assert (found["bytes_difference"], found["amount_difference"]) == (1800, "3600")
 
     run_id = site.api.trigger("watch")
-    site.api.unpause("watch")
     assert site.api.wait_run("watch", run_id, PATIENCE_SECONDS).state == "success"
-    lines: list[str] = []
-
-    def arrived() -> bool:
-        lines.extend(site.statsd.lines())
-        return any(line.startswith("airflow.billing.source.lag_seconds,") for line in lines)
-
-    eventually(arrived)
-    assert any("billing.collect.samples,source=jp-1:" in line for line in lines)
+    for metric in ("source.lag_seconds", "collect.samples"):
+        assert any(
+            line.startswith(f"airflow.billing.{metric},source=jp-1:")
+            for line in site.statsd.lines()
+        ), metric
 
     assert all(headers["Authorization"] == f"Bearer {SECRET}" for _, headers, _ in
                site.receiver.posts)  # fmt: skip
