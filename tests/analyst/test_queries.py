@@ -85,7 +85,7 @@ def test_every_question_has_an_answer_here() -> None:
 def test_each_query_gives_the_known_numbers(line: Line) -> None:
     build(line)
     with psycopg.connect(line.database_url) as connection:
-        connection.execute(f"set role {ANALYST}".encode())
+        connection.execute(f"set role {ANALYST.name}".encode())
         found = {
             question: [
                 tuple(str(value) if isinstance(value, UUID) else value for value in row)
