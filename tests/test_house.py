@@ -1,6 +1,7 @@
 """The lines between the rooms, as docs/architecture.md draws them."""
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,6 +108,14 @@ def test_a_room_touches_only_its_own_part_of_the_world(room: str) -> None:
         if module.split(".")[0] in DRIVERS - MAY_DRIVE.get(room, set())
     ]
     assert strays == []
+
+
+def test_every_pure_room_is_broken_on_purpose() -> None:
+    """`make mutate` leaves no room out that needs no service."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["mutmut"]
+    mutated = {path for pattern in settings["only_mutate"] for path in ROOT.glob(pattern)}
+    pure = {path for path in _files(PACKAGE) if _room(path) in GROUND | PURE}
+    assert pure - mutated == set()
 
 
 @pytest.mark.parametrize("package", ["airflow", "pandas"])

@@ -225,6 +225,9 @@ def test_a_repair_is_one_when_what_was_wrong_was_seen_to_be_gone(
         pytest.param("aa", "bb", "other", id="texts"),
         pytest.param("aa", None, "missing", id="missing"),
         pytest.param(None, "bb", "not expected", id="surplus"),
+        pytest.param(5, None, "missing", id="a missing number"),
+        pytest.param(None, 5, "not expected", id="a surplus number"),
+        pytest.param(5, "bb", "other", id="a text for a number"),
         pytest.param(Decimal("0.5"), 1, "+0.5, more than expected", id="numbers"),
     ],
 )
@@ -238,8 +241,24 @@ def test_parts_prove_together_what_each_of_them_saw() -> None:
     one, other = Examination(proves=frozenset("A")), Examination(proves=frozenset("B"))
     assert together([one, other]).proves == frozenset("AB")
     assert together([Examination(), Examination()]).proves is None
+    # What looked at everything of its part says nothing of subjects by name.
+    assert together([Examination(), one]).proves == frozenset("A")
+
+
+def test_a_difference_has_the_remedy_that_is_to_cure_it() -> None:
+    of_b = Remedy("B", "make B again", (Difference("B", "objects", 0, 1),))
+    examination = Examination(remedies=(REMEDY, of_b))
+    assert examination.remedy_of(MISSING) == REMEDY
+    assert examination.remedy_of(of_b.cures[0]) == of_b
+    assert examination.remedy_of(Difference("C", "objects", 1, 0)) is None
+
+
+def test_a_difference_of_what_is_not_there_has_no_text_for_it() -> None:
+    document = Difference("A", "objects", None, 0).as_dict()
+    assert (document["expected"], document["actual"]) == (None, "0")
 
 
 def test_a_remedy_names_the_first_of_what_is_wrong() -> None:
     assert Remedy("A", "x", DIFFERENCES).wrong == f"{DIFFERENCES[0]} (and 1 more)"
     assert REMEDY.wrong == str(MISSING)
+    assert Remedy("A", "x", ()).wrong == ""

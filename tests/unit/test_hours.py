@@ -11,6 +11,7 @@ from billing_etl.hours import (
     Hour,
     HourRange,
     format_instant_ns,
+    hour_ranges,
     minute_start,
     parse_hour,
     parse_instant_ns,
@@ -194,3 +195,22 @@ def test_an_empty_or_reversed_range_is_refused(hours_later: int) -> None:
         f"hours: --to {end} is not after --from 2026-04-08T12; ranges are half-open, so one hour "
         "is --from 2026-04-08T12 --to 2026-04-08T13"
     )
+
+
+@pytest.mark.parametrize(
+    ("after_noon", "ranges"),
+    [
+        pytest.param([], [], id="none"),
+        pytest.param([0], [(0, 1)], id="one"),
+        pytest.param([2, 0, 1, 1], [(0, 3)], id="joined, in any order, each once"),
+        pytest.param([5, 0, 1, 3], [(0, 2), (3, 4), (5, 6)], id="gaps"),
+    ],
+)
+def test_hours_are_the_fewest_ranges_oldest_first(
+    after_noon: list[int], ranges: list[tuple[int, int]]
+) -> None:
+    hours = [Hour(NOON.index + later) for later in after_noon]
+
+    assert hour_ranges(hours) == [
+        HourRange(Hour(NOON.index + start), Hour(NOON.index + end)) for start, end in ranges
+    ]

@@ -119,6 +119,19 @@ def test_every_multiplier_is_looked_up() -> None:
     assert book.rate(A, "other", "xhttp", MINUTE)[2:4] == (one, one)
 
 
+def test_a_star_multiplies_every_region_and_inbound_that_is_not_named() -> None:
+    regions = {"jp": Decimal("1.5"), "*": Decimal(2)}
+    inbounds = {"*": Decimal(3), "tcp": Decimal(1)}
+    book = PriceBook(
+        [version(1, region_multipliers=regions, line_multipliers=inbounds)],
+        [],
+        [("jp-1", 0, "jp"), ("us-1", 0, "us")],
+    )
+
+    assert book.rate(A, "jp-1", "tcp", MINUTE)[2:4] == (Decimal("1.5"), Decimal(1))
+    assert book.rate(A, "us-1", "xhttp", MINUTE)[2:4] == (Decimal(2), Decimal(3))
+
+
 def test_before_its_first_dated_region_a_source_has_the_default_one() -> None:
     multipliers = {"jp": Decimal(2), "home": Decimal(3)}
     book = PriceBook(

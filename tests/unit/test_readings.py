@@ -41,6 +41,7 @@ def test_one_counter_that_falls_restarts_both() -> None:
 
 def test_of_one_instant_the_larger_total_of_each_counter_counts() -> None:
     assert added(at(10, 101, 260), at(10, 150, 203)) == [(10, 50, 60, "difference")]
+    assert added(at(10, 150, 203), at(10, 101, 260)) == [(10, 50, 60, "difference")]
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,28 @@ def test_a_first_sight_is_what_it_was_judged_as(
 ) -> None:
     found = added(at(10, 30, 40), at(11, 31, 42), kind=kind, before=None)
     assert found == [(10, *bytes_of_the_first, how), (11, 1, 2, "difference")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "first"),
+    [
+        (FirstKind.DELTA, (5, 7, "difference")),
+        (FirstKind.BORN, (105, 207, "first sight")),
+        (FirstKind.CHARGED, (105, 207, "first sight")),
+        (FirstKind.BASELINE, (0, 0, "baseline")),
+        (FirstKind.IMPLAUSIBLE, (0, 0, "baseline")),
+    ],
+)
+def test_only_a_delta_is_measured_from_the_reading_before_the_hour(
+    kind: FirstKind, first: tuple[int, int, str]
+) -> None:
+    found = added(at(10, 105, 207), at(11, 106, 209), kind=kind)
+    assert found == [(10, *first), (11, 1, 2, "difference")]
+
+
+def test_a_counter_that_fell_before_the_hour_restarts_both() -> None:
+    assert added(at(10, 300, 7), kind=FirstKind.RESET) == [(10, 300, 7, "reset")]
+    assert added(at(10, 300, 7), kind=FirstKind.RESET, before=None) == [(10, 300, 7, "first sight")]
 
 
 def test_nothing_served_adds_nothing() -> None:

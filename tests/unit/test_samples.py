@@ -271,6 +271,32 @@ def test_bad_samples_are_in_order_of_time_node_and_text_however_they_were_served
     assert collected(*served[::-1]).content_hash() == samples.content_hash()
 
 
+def test_an_account_that_is_called_otherwise_keeps_its_samples_and_hashes() -> None:
+    """As an account that was erased: its uuid stays nowhere, and its hours stay what they were."""
+    other = "00000000-0000-4000-8000-0000000000ff"
+    served = [
+        snapshot(7, (A, 1, 2), (B, 3, 4), bad=(f'["{A}", "{B.upper()}", "{A.upper()}", 7]', "{}")),
+        snapshot(8, (A, 5, 6), (B, 7, 8)),
+    ]
+    unknown = BadSample("bad_uuid", "[]", None, None)
+    served[0].bad_samples.append(unknown)
+    collector = SampleCollector(stored_name={A: other, B: B}.__getitem__)
+    for each in served:
+        collector.add(each)
+    samples = collector.finish()
+
+    plain = collected(*served)
+    renamed = [(node, other if of == A else of, *values) for node, of, *values in rows(plain)]
+    assert rows(samples) == sorted(renamed)
+    assert samples.content_hash() == plain.content_hash()
+    assert samples.snapshot_hashes == plain.snapshot_hashes
+    assert [each.sample for each in samples.bad_samples] == [
+        BadSample("total_negative", f'["{other}", "{B.upper()}", "{other}", 7]', other, "tcp"),
+        unknown,
+        BadSample("total_negative", "{}", other, "tcp"),
+    ]
+
+
 @pytest.mark.parametrize("served", [[], [snapshot(7)], BASE], ids=["nothing", "empty", "samples"])
 def test_codes_clocks_and_totals_are_whole_numbers(served: list[Snapshot]) -> None:
     samples = collected(*served)

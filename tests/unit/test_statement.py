@@ -94,6 +94,17 @@ def test_sums_are_exact_beyond_64_bits_and_28_digits() -> None:
     }
 
 
+def test_whole_numbers_and_amounts_are_added_and_subtracted_exactly() -> None:
+    large = Decimal("123456789012345678901234567890.000000000000000000000000000000000001")
+    one_more = "123456789012345678901234567891.000000000000000000000000000000000001"
+
+    assert stated(total([large, 1])) == stated(total([1, large])) == one_more
+    assert step("ledger", account_amount=-1, ledger_amount=large).difference == Decimal(one_more)
+    assert step(
+        "ledger", account_amount=large.copy_negate(), ledger_amount=1
+    ).difference == Decimal(one_more)
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(7, 7), (Decimal("140.000"), "140"), (Decimal("1E+3"), "1000"), (Decimal("0.10"), "0.1")],
@@ -104,7 +115,20 @@ def test_amounts_are_stated_as_text_and_read_back(value: int | Decimal, text: in
 
 
 def test_the_sign_of_a_difference_is_shown() -> None:
-    assert [signed(5), signed(-5), signed(0)] == ["+5", "-5", "0"]
+    assert [signed(5), signed(1), signed(-5), signed(0)] == ["+5", "+1", "-5", "0"]
+
+
+def test_a_link_as_a_document_states_it() -> None:
+    found = step("ledger", account_amount=Decimal("0.10"), ledger_amount=3, ledger_differs=2)
+    assert found.as_dict() == {
+        "link": "ledger",
+        "left": "amount of account-hours",
+        "left_value": "0.1",
+        "right": "net of ledger entries",
+        "right_value": 3,
+        "difference": "2.9",
+        "differing": 2,
+    }
 
 
 def test_delivery_counts_what_is_pending() -> None:
@@ -155,19 +179,22 @@ def test_what_is_balanced_and_recorded_is_explained() -> None:
     assert change("facts", "ledger_entries", "batches") == []
 
 
-@pytest.mark.parametrize(
-    ("problems", "expected"),
-    [
-        (change("facts", records=()), "nothing recorded since signing explains it"),
-        (change("batches", kept=False), "batches: the 0 signed rows are not as they were signed"),
-        (change("rates"), "rates: a rate or price version is not as it was signed"),
-        (change("facts", fact_uplink=8, account_quantity=8, ledger_rated=5, event_quantity=8),
-         "uplink: last - predecessor + before resets, up 7, uplink bytes of facts 8, "
-         "difference +1"),
-    ],
-)  # fmt: skip
-def test_what_is_not_explained(problems: list[str], expected: str) -> None:
-    assert problems == [expected]
+def test_rates_may_change_with_their_facts() -> None:
+    assert change("facts", "rates") == []
+
+
+def test_what_is_not_explained() -> None:
+    unbalanced = {"fact_uplink": 8, "account_quantity": 8, "ledger_rated": 5, "event_quantity": 8}
+
+    assert change("facts", records=()) == ["nothing recorded since signing explains it"]
+    assert change("rates") == ["rates: a rate or price version is not as it was signed"]
+    assert change("batches", kept=False) == [
+        "batches: the 0 signed rows are not as they were signed"
+    ]
+    assert change("facts", **unbalanced) == [
+        "uplink: last - predecessor + before resets, up 7, uplink bytes of facts 8, difference +1"
+    ]
+    assert len(change("rates", "batches", kept=False, records=(), **unbalanced)) == 4
 
 
 def test_numbers_that_differ_are_named() -> None:
@@ -175,3 +202,23 @@ def test_numbers_that_differ_are_named() -> None:
     document = hour_change("h", found, {"a": 1, "b": 2}, {"a": 1, "b": 5}, ("r",)).as_dict()
     assert document["numbers"] == [{"number": "b", "signed": 2, "now": 5, "difference": 3}]
     assert document["tables"] == [{"table": "facts", "signed_rows": 0, "rows": 1, "is_kept": True}]
+
+
+def test_a_number_that_was_or_is_not_there_counts_as_zero() -> None:
+    found = hour_change("h", (), {"a": 1, "z": 0}, {"b": Decimal("0.50")}, ())
+    assert found.numbers == (("a", 1, 0), ("b", 0, Decimal("0.50")))
+
+
+def test_a_changed_hour_as_a_document_states_it() -> None:
+    explained = hour_change("2026-04-08T12", (), {}, {"b": Decimal("0.50")}, ("run 7", "run 8"))
+    assert explained.as_dict() == {
+        "hour": "2026-04-08T12",
+        "tables": [],
+        "numbers": [{"number": "b", "signed": 0, "now": "0.5", "difference": "0.5"}],
+        "records": ["run 7", "run 8"],
+        "explained": True,
+        "problems": [],
+    }
+    unexplained = hour_change("2026-04-08T12", (), {}, {}, ()).as_dict()
+    assert unexplained["explained"] is False
+    assert unexplained["problems"] == ["nothing recorded since signing explains it"]

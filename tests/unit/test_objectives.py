@@ -49,7 +49,8 @@ def test_what_is_at_its_threshold_is_fine_and_what_is_above_is_not(rule: str, va
     assert judge([measure(rule, value)], LIMITS, NOW) == []
     above = str(Decimal(value) + Decimal("0.000001"))
     (alert,) = judge([measure(rule, above)], LIMITS, NOW)
-    assert (alert.rule, alert.subject, alert.threshold) == (rule, "jp-1", LIMITS[rule])
+    assert (alert.rule, alert.subject) == (rule, "jp-1")
+    assert (alert.value, alert.threshold) == (Decimal(above), LIMITS[rule])
     others = {name: limit for name, limit in LIMITS.items() if name != rule}
     assert judge([measure(rule, above)], others, NOW) == []
 
@@ -80,12 +81,15 @@ def test_since_when(
 ) -> None:
     (alert,) = judge([measure(rule, value, since, per_second)], LIMITS, NOW)
     assert abs(alert.since - passed) < timedelta(seconds=1)
+    assert alert.since.microsecond == 0
 
 
 def test_an_alert_says_what_is_wrong_and_what_to_do() -> None:
     (alert,) = judge([measure("fact_lag", "15900", NOW, "1")], LIMITS, NOW)
     assert alert.what == "source jp-1: facts are 4 h 25 min behind, more than 3 h 0 min"
     assert "billing-etl status" in alert.remedy
+    (alert,) = judge([measure("retention_used", "0.6")], LIMITS, NOW)
+    assert "`billing-etl backfill --source jp-1`" in alert.remedy
     for rule in RULES:
         (alert,) = judge([measure(rule.name, "999999")], LIMITS, NOW)
         assert "{" not in alert.what + alert.remedy
@@ -109,6 +113,7 @@ def test_alerts_come_in_the_order_of_the_rules_then_by_subject() -> None:
         ("59", "seconds", "0 min"),
         ("3599", "seconds", "59 min"),
         ("172799", "seconds", "47 h 59 min"),
+        ("172800", "seconds", "2 d 0 h"),
         ("180000", "seconds", "2 d 2 h"),
         ("10", "count", "10"),
         ("0.5", "share", "50%"),
