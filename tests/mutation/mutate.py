@@ -65,10 +65,10 @@ class _WithoutDecorators(cst.CSTTransformer):
         return plain if any("lru_cache" in text for text in decorators) else updated_node
 
 
-def prepare(mutated: list[str]) -> None:
+def prepare(mutated: list[str], read_by_tests: list[str]) -> None:
     """A copy of the checkout in which mutmut can reach every function."""
     shutil.rmtree(WORKPLACE, ignore_errors=True)
-    for folder in ("billing_etl", "tests"):
+    for folder in ("billing_etl", "tests", *read_by_tests):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / folder, WORKPLACE / folder, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", WORKPLACE)
@@ -162,7 +162,7 @@ def _row(name: str, counts: Counter[str]) -> str:
 def main() -> int:
     """Arguments go to `mutmut run`: names of mutants such as 'billing_etl.hours.*'."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["mutmut"]
-    prepare(settings["only_mutate"])
+    prepare(settings["only_mutate"], settings["also_copy"])
     os.chdir(WORKPLACE)
     ended = subprocess.run([sys.executable, "-m", "mutmut", "run", *sys.argv[1:]], check=False)
     if ended.returncode:
