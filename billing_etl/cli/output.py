@@ -19,8 +19,11 @@ class Output:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self._console = Console(file=sys.stdout, highlight=False)
-        self._errors = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        # What is shown comes from exporters, too: no markup, in tables neither.
+        self._console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+        self._errors = Console(
+            file=sys.stderr, highlight=False, markup=False, emoji=False, soft_wrap=True
+        )
 
     @property
     def width(self) -> int:
@@ -29,14 +32,14 @@ class Output:
 
     def error(self, error: object) -> None:
         """One line for people on stderr."""
-        self._errors.print(f"billing-etl: {error}", markup=False)
+        self._errors.print(f"billing-etl: {_printable(str(error))}")
 
     def result(self, document: Any, text: str) -> None:
         """A document, or a line of text for people."""
         if self.as_json:
             print(json.dumps(document, default=_plain, ensure_ascii=False))
         else:
-            self._console.print(text, markup=False)
+            self._console.print(text)
 
     def table(
         self, document: Any, title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]
@@ -46,7 +49,7 @@ class Output:
             self.result(document, "")
             return
         if not rows:
-            self._console.print(f"{title}: nothing", markup=False)
+            self._console.print(f"{title}: nothing")
             return
         table = Table(title=title, title_justify="left", header_style="bold")
         for column in columns:
@@ -58,7 +61,7 @@ class Output:
 
     def text(self, line: str) -> None:
         """One line for people; it wraps on a narrow terminal, nothing is cut off."""
-        self._console.print(line, markup=False, soft_wrap=True)
+        self._console.print(_printable(line), soft_wrap=True)
 
     def plain_table(
         self,
@@ -81,7 +84,7 @@ class Output:
             table.add_column(column, justify="right" if is_number else "left", overflow="fold")
         for row in rows:
             table.add_row(*(_cell(row[column]) for column in columns))
-        self._console.print(title, style="bold", markup=False)
+        self._console.print(title, style="bold")
         self._console.print(table)
         self._console.print()
 
@@ -114,7 +117,14 @@ def _cell(value: object) -> str:
         return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     if isinstance(value, Decimal):
         return f"{value:f}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return _printable(str(value))
+
+
+def _printable(text: str) -> str:
+    """Text without what a terminal would obey; names are of exporters."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
 
 
 def _plain(value: object) -> str:

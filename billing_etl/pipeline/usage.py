@@ -107,7 +107,7 @@ def ask_usage(engine: Engine, question: UsageQuestion) -> UsageAnswer:
         ArchivedError: by inbound, of hours whose facts are archived.
     """
     account = None if question.account is None else _account(question.account)
-    if question.limit is not None and question.limit < 1:
+    if question.limit is not None and not 1 <= question.limit < 2**63:
         raise UsageError(f"usage: expected a limit of 1 or more, got {question.limit}")
     with engine.connect() as connection:
         anchor = ratings.anchor_day(connection, engine.settings)

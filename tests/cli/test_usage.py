@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from analyst.world import APRIL, build
-from pipeline.harness import A, Answer, B, Line, command
+from pipeline.harness import A, Answer, B, Line, command, sample, snapshot
 
 
 @pytest.fixture
@@ -126,6 +126,22 @@ def test_the_chart_is_as_long_as_the_bytes(world: Line) -> None:
     assert jp.split()[1:3] == ["510", "B"]
 
 
+def test_names_of_an_exporter_are_text_and_no_orders(line: Line) -> None:
+    tags = ("[/tcp]", "[bold]", ":warning:", "\x1b[31mred")
+    line.serve(
+        [
+            snapshot(at, *(sample(A, up, 0, tag) for tag in tags))
+            for at, up in (("11:59:03", 0), ("12:00:03", 5))
+        ]
+    )
+    line.collected("12")
+
+    answer = usage(line, *APRIL, "--by", "inbound")
+
+    assert answer.code == 0, answer.err
+    assert all(name in answer.out for name in (*tags[:3], "?[31mred"))
+
+
 def test_without_a_range_it_is_the_running_period(world: Line) -> None:
     answer = usage(world)
     assert answer.code == 0
@@ -138,6 +154,7 @@ def test_without_a_range_it_is_the_running_period(world: Line) -> None:
         (("--json", "--csv"), "expected --json or --csv, got both"),
         (("--account", "alice"), "expected an account uuid, got 'alice'"),
         (("--limit", "0"), "expected a limit of 1 or more, got 0"),
+        (("--limit", str(2**63)), "expected a limit of 1 or more, got 9223372036854775808"),
         (("--from", "2026-04-08T13", "--to", "2026-04-08T12"), "2026-04-08T13"),
         (("--by", "week"), "invalid choice"),
     ],
