@@ -102,10 +102,16 @@ RETENTION: Final[dict[str, timedelta | None]] = {
 # Exporters serve 72 hours: an hour that may be collected again is not archived.
 _SHORTEST_DAYS: Final = {"facts": 4}
 
-_SOURCE_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+_SOURCE_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z"
 _DECIMAL: Final = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?")
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([smhd])")
 _DURATION_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+# What S3 clients ask at all: other names fail there, each time again.
+_BUCKET: Final = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:[!-~]{1,2000}")
+_HOST: Final = re.compile(
+    r"([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*"
+    r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?"
+)
 _BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
 _MAX_BIGINT: Final = 2**63 - 1
 
@@ -573,6 +579,8 @@ def _bucket(env: Mapping[str, str], s3_enabled: bool) -> str | None:
         raise _wrong("BILLING_ENV", "dev, test or prod", repr(environment))
     bucket = env.get("BILLING_S3_BUCKET")
     if bucket:
+        if not _BUCKET.fullmatch(bucket):
+            raise _wrong("BILLING_S3_BUCKET", "a bucket name, or the ARN of one", repr(bucket))
         return bucket
     if environment:
         return f"serverless-usage-{environment}"
@@ -591,9 +599,20 @@ def _endpoint_url(env: Mapping[str, str]) -> str | None:
             "an address without user name and password",
             "one with them; keys belong into the AWS credential chain",
         )
-    if url and not url.startswith(("http://", "https://")):
+    if url and not _is_server(url):
         raise _wrong("BILLING_S3_ENDPOINT_URL", "an http or https address", repr(url))
     return url or None
+
+
+def _is_server(url: str) -> bool:
+    """Whether it is an address that S3 clients take; some have a path."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+        named = bool(_HOST.fullmatch(host)) if "[" not in parts.netloc else host != ""
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and named and not parts.query + parts.fragment
 
 
 def _bucket_owner(env: Mapping[str, str]) -> str | None:

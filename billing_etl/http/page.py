@@ -105,7 +105,7 @@ def data_routes(site: Site) -> APIRouter:
     def hour(request: Request) -> JSONResponse:
         asked = _parameters(request, "source", "hour")
         source_id, at = asked.get("source", ""), _hour("hour", asked.get("hour", ""))
-        if not 0 < len(source_id) <= MAX_SOURCE_ID:
+        if not 0 < len(source_id) <= MAX_SOURCE_ID or "\0" in source_id:
             raise HTTPException(400, f"source: expected an id of up to {MAX_SOURCE_ID} characters")
         found = page.hour_details(site.engine(), source_id, at)
         return answer(200, asdict(found) | _logs(site, found))

@@ -193,6 +193,7 @@ def test_a_window_may_lie_in_the_past(client: httpx.Client) -> None:
         ("hour", {"source": "a"}),
         ("hour", {"hour": "2026-04-08T12"}),
         ("hour", {"source": "a" * 201, "hour": "2026-04-08T12"}),
+        ("hour", {"source": "a\0", "hour": "2026-04-08T12"}),
     ],
 )
 def test_bad_parameters_are_one_line(
