@@ -22,12 +22,16 @@ MINUTES_PER_HOUR: Final = 60
 
 # A thousand years: minutes stay within int4, instants may then still be moved by days.
 _END_OF_HOURS: Final = 1000 * 365 * 24
+END_OF_MINUTES: Final = _END_OF_HOURS * MINUTES_PER_HOUR
+# Years whose days, and the billing periods that start in them, lie within these hours.
+_YEARS: Final = range(1970, 2969)
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_HOUR_LABEL: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}")
+_HOUR_LABEL: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}", re.ASCII)
 _INSTANT: Final = re.compile(
     r"(\d{4})-(\d{2})-(\d{2})[Tt](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9})\d*)?"
-    r"(?:[Zz]|([+-])(\d{2}):(\d{2}))"
+    r"(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))",
+    re.ASCII,
 )
 
 
@@ -130,6 +134,22 @@ def parse_hour(text: str) -> Hour:
     if not 0 <= index < _END_OF_HOURS:
         raise UsageError(f"hours: expected an hour between 1970 and 2970, got {text!r}")
     return Hour(index)
+
+
+def parse_date(text: str, form: str) -> datetime:
+    """Reads a day or a month as its first instant.
+
+    Args:
+        text: such as ``2026-04-08`` or ``2026-04``.
+        form: what ``strptime`` reads: ``%Y-%m-%d`` or ``%Y-%m``.
+
+    Raises:
+        ValueError: the text is none, or lies outside of the years that hours are counted in.
+    """
+    date = datetime.strptime(text, form).replace(tzinfo=UTC)
+    if date.year not in _YEARS:
+        raise ValueError(f"not a year from {_YEARS[0]} to {_YEARS[-1]}: {text!r}")
+    return date
 
 
 def parse_instant_ns(text: str) -> int:

@@ -25,6 +25,21 @@ ONE: Final = Decimal(1)
 OTHERS: Final = "*"
 
 
+# Of prices and amounts that a person writes: what a slip of the pen makes is no money.
+_MOST_DIGITS: Final = 40
+
+
+def is_exact(value: Decimal) -> bool:
+    """Whether a number that a person wrote is stored and multiplied exactly (R1).
+
+    It lies between 1e-40 and 1e40, or is 0, and has at most eighty decimals.
+    """
+    return value.is_finite() and (
+        abs(value.adjusted()) <= _MOST_DIGITS
+        and int(value.as_tuple().exponent) >= -2 * _MOST_DIGITS
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class PriceVersion:
     """A dated, immutable price: applies from a minute until the next version of its scope (R2).

@@ -9,10 +9,10 @@ from typing import Any, Final
 import psycopg
 
 from billing_etl.errors import BillingError, RetryableError, TerminalError, UsageError
-from billing_etl.hours import Hour
+from billing_etl.hours import Hour, parse_date
 from billing_etl.masking import without_emails
 from billing_etl.pipeline.engine import Engine
-from billing_etl.rating import period_of
+from billing_etl.rating import is_exact, period_of
 from billing_etl.store import ledger, ratings
 from billing_etl.store.database import Connection
 from billing_etl.store.ledger import AccountChange, PeriodSum
@@ -149,8 +149,10 @@ def _checked(account: str, amount: Decimal, reason: str) -> str:
         account_uuid = str(uuid.UUID(account))
     except ValueError:
         raise UsageError(f"credit: expected an account uuid, got {account!r}") from None
-    if not amount.is_finite() or amount <= 0:
-        raise UsageError(f"credit: expected an amount above 0, got {amount}")
+    if not is_exact(amount) or amount <= 0:
+        raise UsageError(
+            f"credit: expected an amount above 0, from 1e-40 to 1e40, got {str(amount)[:60]}"
+        )
     if not reason.strip() or account_uuid in reason.lower():
         # The ledger is never changed: what is written there could not be erased.
         raise UsageError("credit: expected a reason that does not name the account, got another")
@@ -253,7 +255,7 @@ def preview_close(engine: Engine, label: str) -> Closing:
 
 def _month(label: str) -> datetime:
     try:
-        return datetime.strptime(label, "%Y-%m").replace(tzinfo=UTC)
+        return parse_date(label, "%Y-%m")
     except ValueError:
         raise UsageError(f"close: expected a period such as 2026-04, got {label!r}") from None
 

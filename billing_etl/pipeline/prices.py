@@ -13,10 +13,11 @@ import msgspec
 import psycopg
 
 from billing_etl.errors import UsageError
-from billing_etl.hours import NS_PER_MINUTE, minute_start, parse_instant_ns
+from billing_etl.hours import END_OF_MINUTES, NS_PER_MINUTE, minute_start, parse_instant_ns
 from billing_etl.pipeline.accounts import PREVIEW, change_as_dict
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.rate import RateResult, rate_in
+from billing_etl.rating import is_exact
 from billing_etl.store import ledger, prices, ratings
 from billing_etl.store.database import Connection
 from billing_etl.store.ledger import AccountChange
@@ -96,12 +97,11 @@ def read_price_file(path: Path) -> PriceFile:
         parsed = msgspec.json.decode(path.read_bytes(), type=_PriceFile)
     except (OSError, msgspec.MsgspecError) as error:
         raise UsageError(f"price file {path}: {error}") from None
-    for member in parsed.plan_members:
-        _check_uuid(f"price file {path}, plan_members", member.account_uuid)
+    where = f"price file {path}, plan_members"
     return PriceFile(
         versions=[_version(path, entry) for entry in parsed.versions],
         plan_members=[
-            PlanMember(entry.account_uuid, entry.plan, _minute(path, entry.from_))
+            PlanMember(_uuid(where, entry.account_uuid), entry.plan, _minute(path, entry.from_))
             for entry in parsed.plan_members
         ],
         source_regions=[
@@ -116,15 +116,15 @@ def _version(path: Path, entry: _Version) -> Version:
     where = f"price file {path}, version {entry.price_version!r}"
     multipliers = [*entry.region_multipliers.values(), *entry.line_multipliers.values()]
     multipliers += [peak.multiplier, peak.offpeak_multiplier, entry.price_per_byte]
-    if any(not value.is_finite() or value < 0 for value in multipliers):
-        raise UsageError(f"{where}: expected prices and multipliers of 0 or more, got another")
+    if any(not is_exact(value) or value < 0 for value in multipliers):
+        raise UsageError(
+            f"{where}: expected prices and multipliers of 0, or from 1e-40 to 1e40, got another"
+        )
     if (entry.scope == "default") != (entry.scope_key == ""):
         raise UsageError(
             f"{where}: expected a scope_key for scope plan or account and none for default, "
             f"got scope {entry.scope!r} with scope_key {entry.scope_key!r}"
         )
-    if entry.scope == "account":
-        _check_uuid(where, entry.scope_key)
     if entry.included_quota_bytes is not None and not 0 <= entry.included_quota_bytes < 2**63:
         raise UsageError(
             f"{where}: expected included_quota_bytes from 0 to 2^63-1, "
@@ -134,12 +134,12 @@ def _version(path: Path, entry: _Version) -> Version:
         raise UsageError(f"{where}: expected peak hours from 0 to 23, got {peak.hours}")
     try:
         ZoneInfo(peak.time_zone)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # such as America, a directory
         raise UsageError(f"{where}: expected a named time zone, got {peak.time_zone!r}") from None
     return Version(
         price_version=entry.price_version,
         scope=entry.scope,
-        scope_key=entry.scope_key.lower() if entry.scope == "account" else entry.scope_key,
+        scope_key=_uuid(where, entry.scope_key) if entry.scope == "account" else entry.scope_key,
         from_minute=_minute(path, entry.from_),
         price_per_unit=entry.price_per_byte,
         included_quota=entry.included_quota_bytes,
@@ -152,9 +152,10 @@ def _version(path: Path, entry: _Version) -> Version:
     )
 
 
-def _check_uuid(where: str, text: str) -> None:
+def _uuid(where: str, text: str) -> str:
+    """As the database spells it: prices are looked up by this text."""
     try:
-        uuid.UUID(text)
+        return str(uuid.UUID(text))
     except ValueError:
         raise UsageError(f"{where}: expected an account uuid, got {text!r}") from None
 
@@ -168,9 +169,10 @@ def _minute(path: Path, text: str | None) -> int:
         instant_ns = parse_instant_ns(text)
     except ValueError:
         raise UsageError(f"{expected}, got {text!r}") from None
-    if instant_ns % NS_PER_MINUTE:
+    minute, rest = divmod(instant_ns, NS_PER_MINUTE)
+    if rest or minute >= END_OF_MINUTES:
         raise UsageError(f"{expected}, got {text!r}")
-    return instant_ns // NS_PER_MINUTE
+    return minute
 
 
 def publish_prices(engine: Engine, file: PriceFile) -> PriceChange:

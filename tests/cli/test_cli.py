@@ -279,9 +279,17 @@ def test_shrunk_history_is_no_failure(served: Line) -> None:
         pytest.param(("credit", "--account", A, "--amount", "-1", "--reason", "r"), id="negative"),
         pytest.param(("credit", "--account", A, "--amount", "NaN", "--reason", "r"), id="NaN"),
         pytest.param(("credit", "--account", A, "--amount", "x", "--reason", "r"), id="text"),
+        pytest.param(
+            ("credit", "--account", A, "--amount", "1e200000", "--reason", "r"), id="no money"
+        ),
         pytest.param(("credit", "--account", A, "--amount", "1", "--reason", " "), id="no reason"),
         pytest.param(("close", "--period", "April"), id="no period"),
         pytest.param(("close", "--period", "2199-01"), id="a period to come"),
+        pytest.param(("close", "--period", "9999-12"), id="a period after all clocks"),
+        pytest.param(("statement", "--month", "9999-12"), id="a month after them"),
+        pytest.param(("statement", "--day", "9999-12-31"), id="a day after them"),
+        pytest.param(("statement", "--day", "1969-12-31"), id="a day before them"),
+        pytest.param(("explain", "--account", A, "--period", "9999-12"), id="a bill after them"),
         pytest.param(("findings", "close", "4711", "--reason", "r"), id="no such finding"),
         pytest.param(("price", "publish", "nowhere.json"), id="no such file"),
         pytest.param(

@@ -139,6 +139,25 @@ def test_r2_account_before_plan_before_default(unlimited: Line) -> None:
     assert {entry.account: entry.amount for entry in ledger(unlimited)} == {A: 1, B: 10, C: 100}
 
 
+def test_r2_an_account_is_found_however_its_uuid_was_spelled(unlimited: Line) -> None:
+    unlimited.publish(
+        versions=[
+            version("default", "1"),
+            version("gold", "10", scope="plan", scope_key="gold"),
+            version("own", "100", scope="account", scope_key=A.replace("-", "")),
+        ],
+        plan_members=[{"account_uuid": f"urn:uuid:{B.upper()}", "plan": "gold"}],
+    )
+    start, end = (
+        (sample(account, 0, 0) for account in (A, B)),
+        (sample(account, 1, 0) for account in (A, B)),
+    )
+
+    billed(unlimited, snapshot("11:59:03", *start), snapshot("12:00:03", *end))
+
+    assert {entry.account: entry.amount for entry in ledger(unlimited)} == {A: 100, B: 10}
+
+
 def test_r2_a_version_applies_from_its_minute(unlimited: Line) -> None:
     unlimited.publish(
         versions=[
@@ -853,6 +872,19 @@ def snapshot_of(one: JSON, other: JSON) -> JSON:
                 ]
             },
             id="no such zone",
+        ),
+        pytest.param(
+            {
+                "versions": [
+                    version("v", "1", peak={"hours": [1], "multiplier": "2", "time_zone": "US"})
+                ]
+            },
+            id="a folder of zones",
+        ),
+        pytest.param({"versions": [version("v", "1e41")]}, id="price too large"),
+        pytest.param({"versions": [version("v", "1e-99999")]}, id="price too small"),
+        pytest.param(
+            {"versions": [version("v", "1", **{"from": "9999-01-01T00:00:00Z"})]}, id="after all"
         ),
         pytest.param({"plan_members": [{"account_uuid": "bob", "plan": "x"}]}, id="no uuid"),
         pytest.param(

@@ -13,6 +13,7 @@ from billing_etl.hours import (
     format_instant_ns,
     hour_ranges,
     minute_start,
+    parse_date,
     parse_hour,
     parse_instant_ns,
 )
@@ -55,6 +56,9 @@ def test_an_instant_is_read_to_the_nanosecond(text: str, after_noon_ns: int) -> 
         "2026-04-08T12:00:61Z",
         "2026-04-08T12:00:00Z ",
         "２026-04-08T12:00:00,5Z",
+        "２026-04-08T12:00:00Z",
+        "2026-04-08T12:00:00+24:00",
+        "2026-04-08T12:00:00-01:60",
         "yesterday",
     ],
 )
@@ -214,3 +218,25 @@ def test_hours_are_the_fewest_ranges_oldest_first(
     assert hour_ranges(hours) == [
         HourRange(Hour(NOON.index + start), Hour(NOON.index + end)) for start, end in ranges
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "hour"),
+    [
+        ("2026-04-08", "%Y-%m-%d", "2026-04-08T00"),
+        ("1970-01", "%Y-%m", "1970-01-01T00"),
+        ("2968-12", "%Y-%m", "2968-12-01T00"),
+    ],
+)
+def test_a_date_is_its_first_instant(text: str, form: str, hour: str) -> None:
+    assert Hour.of(parse_date(text, form)) == parse_hour(hour)
+
+
+@pytest.mark.parametrize("text", ["1969-12", "2969-01", "9999-12", "2026-13", "2026-04-08", ""])
+def test_anything_else_is_no_month(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_date(text, "%Y-%m")
+
+
+def test_the_period_of_the_last_month_ends_within_the_hours() -> None:
+    assert parse_hour("2969-01-31T23") > Hour.of(parse_date("2968-12", "%Y-%m"))

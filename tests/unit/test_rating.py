@@ -14,6 +14,7 @@ from billing_etl.rating import (
     PriceBook,
     PriceVersion,
     Scope,
+    is_exact,
     next_period,
     period_of,
     split_quota,
@@ -34,6 +35,28 @@ def version(
 
 def price(book: PriceBook, minute: int = MINUTE, account: str = A) -> int:
     return book.rate(account, "jp-1", "tcp", minute).price_version_id
+
+
+# --- numbers that a person writes --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0", True),
+        ("1e40", True),
+        ("-1e40", True),
+        ("1e41", False),
+        ("1e-40", True),
+        ("1e-41", False),
+        (f"1.{'0' * 79}1", True),
+        (f"1.{'0' * 80}1", False),
+        ("Infinity", False),
+        ("sNaN", False),
+    ],
+)
+def test_what_is_money(text: str, expected: bool) -> None:
+    assert is_exact(Decimal(text)) is expected
 
 
 # --- the price book ----------------------------------------------------------------------------

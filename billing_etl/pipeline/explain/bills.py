@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from billing_etl.counters import FirstKind
 from billing_etl.errors import UsageError
-from billing_etl.hours import Hour, format_instant_ns, minute_start
+from billing_etl.hours import Hour, format_instant_ns, minute_start, parse_date
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.explain.links import (
     Link,
@@ -207,7 +207,7 @@ def _period(month: str | None, anchor: int) -> Hour:
     if month is None:
         return period_of(Hour.of(datetime.now(UTC)), anchor)
     try:
-        return Hour.of(datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC, day=anchor))
+        return Hour.of(parse_date(month, "%Y-%m").replace(day=anchor))
     except ValueError:
         raise UsageError(f"explain: expected a period such as 2026-04, got {month!r}") from None
 

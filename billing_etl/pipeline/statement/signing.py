@@ -6,13 +6,13 @@ with the rows.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 import psycopg
 
 from billing_etl.errors import RetryableError, TerminalError, UsageError
-from billing_etl.hours import Hour, HourRange
+from billing_etl.hours import Hour, HourRange, parse_date
 from billing_etl.masking import without_emails
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.statement.document import FORM, Made, Span, read_span
@@ -86,9 +86,9 @@ def span_of(engine: Engine, *, day: str | None = None, month: str | None = None)
     """
     try:
         if day is not None:
-            start = Hour.of(datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC))
+            start = Hour.of(parse_date(day, "%Y-%m-%d"))
             return Span("day", str(start)[:10], HourRange(start, Hour(start.index + 24)))
-        first = datetime.strptime(month or "", "%Y-%m").replace(tzinfo=UTC)
+        first = parse_date(month or "", "%Y-%m")
     except ValueError:
         expected = "a day such as 2026-04-08" if day is not None else "a month such as 2026-04"
         raise UsageError(
