@@ -1,7 +1,7 @@
 """Usage for people who write no SQL: by date, account, region or inbound, with cost and quota."""
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeAlias, get_args
 
@@ -130,7 +130,9 @@ def ask_usage(engine: Engine, question: UsageQuestion) -> UsageAnswer:
         if account or question.by in {"account", "month"}:
             of = [row.key for row in rows] if question.by == "account" else None
             quotas = usage.quotas(connection, hours, [account] if account else of)
-    return UsageAnswer(question, hours, rows, found.keys, found.total, quotas)
+    return UsageAnswer(
+        replace(question, account=account), hours, rows, found.keys, found.total, quotas
+    )
 
 
 def _account(text: str) -> str:

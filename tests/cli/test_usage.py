@@ -65,6 +65,11 @@ def test_filters_and_total_are_the_same_by_any_key(world: Line, by: str) -> None
     assert total("--from", "2026-04-08T12", "--to", "2026-04-08T13") == (230, "300")
 
 
+def test_an_account_is_named_as_everywhere_else(world: Line) -> None:
+    document = usage(world, *APRIL, "--account", A.upper(), "--json").document
+    assert (document["account_uuid"], document["total"]["total_bytes"]) == (A, 470)
+
+
 def test_quota_where_it_belongs(world: Line) -> None:
     def quotas(by: str) -> list[tuple[int, int]]:
         document = usage(world, *APRIL, "--by", by, "--json").document
