@@ -1,16 +1,33 @@
-"""Real services for all tests: one PostgreSQL and one S3 server, started when first needed."""
+"""For all tests: one PostgreSQL and one S3 server, started when first needed."""
 
+import os
 import uuid
 from collections.abc import Iterator
 
 import psycopg
 import pytest
+from hypothesis import Phase
+from hypothesis import settings as hypothesis_settings
 from psycopg import sql
 from scratch import scratch_directory
 
 from billing_etl.local.object_store import EmbeddedObjectStore
 from billing_etl.local.postgres import EmbeddedPostgres
 from billing_etl.store.migrations import migrate
+
+# Properties are checked on the same examples every time, without a clock.
+hypothesis_settings.register_profile(
+    "same_every_time", deadline=None, database=None, derandomize=True
+)
+# Under `make mutate` the first example that fails is enough; a smaller one is not looked for.
+hypothesis_settings.register_profile(
+    "mutation",
+    hypothesis_settings.get_profile("same_every_time"),
+    phases=[Phase.explicit, Phase.generate],
+)
+hypothesis_settings.load_profile(
+    "mutation" if "MUTANT_UNDER_TEST" in os.environ else "same_every_time"
+)
 
 
 @pytest.fixture(scope="session")
