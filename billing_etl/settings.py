@@ -97,6 +97,8 @@ RETENTION: Final[dict[str, timedelta | None]] = {
     "facts": None,
     "runs": timedelta(days=400),
     "findings": timedelta(days=400),
+    "quarantine": timedelta(days=400),
+    "alerts": timedelta(days=400),
 }
 
 # Exporters serve 72 hours: an hour that may be collected again is not archived.

@@ -120,10 +120,11 @@ def _show_hour(bill: Row, output: Output) -> None:
             for row in bill["entries"]
         ),
     )  # fmt: skip
-    if not bill["facts_stored"]:
+    if bill["archived"]:
         output.text(
-            "The facts and counters of this hour are not in the database any more: its day was "
-            "archived. Its sums and ledger entries stay."
+            f"The minutes of this hour are archived since {bill['archived']['since']} at "
+            f"{', '.join(bill['archived']['places'])}; the sums and ledger entries of the hour are "
+            "still here."
         )
         output.text("")
     numbers = {row["series_id"]: at for at, row in enumerate(bill["counters"], start=1)}

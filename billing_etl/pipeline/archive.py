@@ -9,7 +9,6 @@ docs/maintenance.md.
 
 import hashlib
 import logging
-import time
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -23,10 +22,11 @@ from billing_etl.delivery import (
     configured_bucket,
     object_store_from,
 )
-from billing_etl.errors import MismatchError, RetryableError, TerminalError, UsageError
+from billing_etl.errors import MismatchError, TerminalError, UsageError
 from billing_etl.hours import Hour, HourRange
 from billing_etl.pipeline.collect import open_hours
 from billing_etl.pipeline.engine import Engine
+from billing_etl.pipeline.shut_out import shutting_out
 from billing_etl.pipeline.statement.document import Made, Span, read_span
 from billing_etl.statement import Digest, stated
 from billing_etl.store import archives, statements
@@ -37,9 +37,6 @@ FACTS_PER_OBJECT: Final = 500_000
 # Days of one run: what is left is taken up by the next.
 MOST_DAYS: Final = 31
 _REASONS_SHOWN: Final = 3
-# The facts of all days are shut for the moment of a drop; whoever reads for long is not waited for.
-_TRIES: Final = 5
-_PAUSE_SECONDS: Final = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -286,17 +283,10 @@ class _Archiving:
             numbers = {name: stated(value) for name, value in made.numbers[label].items()}
             inputs = {name: _digest(digest) for name, digest in made.inputs[label].items()}
             kept[hour] = (numbers, inputs, made.amounts[label])
-        for attempt in range(1, _TRIES + 1):
-            try:
-                archives.drop_facts(self.connection, self.day, kept)
-                return
-            except psycopg.errors.LockNotAvailable:
-                _log.info("%s: facts are being read, attempt %d of %d", self._who, attempt, _TRIES)
-                if attempt < _TRIES:
-                    time.sleep(_PAUSE_SECONDS)
-        raise RetryableError(
-            f"{self._who}: verified and not dropped, facts were being read for longer than is "
-            "waited; run again when that has ended"
+        shutting_out(
+            lambda: archives.drop_facts(self.connection, self.day, kept),
+            f"{self._who}: verified and not dropped",
+            "facts",
         )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from billing_etl.pipeline.shut_out import shutting_out
 from billing_etl.settings import Settings
 from billing_etl.store import maintenance
 from billing_etl.store.database import Connection
@@ -37,10 +38,23 @@ class Dropped:
 
 
 def rules(settings: Settings) -> dict[str, timedelta | None]:
-    """How long what a rule names stays, by its name; None: for ever."""
-    return {"payloads": settings.payload_retention} | {
-        name: keep for name, keep in settings.retention.items() if name in ("runs", "findings")
+    """How long what a rule names stays, by its name in the order of work; None: for ever."""
+    keep = settings.retention
+    return {
+        "payloads": settings.payload_retention,
+        "runs": keep["runs"],
+        "findings": keep["findings"],
+        "alerts": keep["alerts"],
+        # Of archived days. A bad sample goes after its snapshot.
+        "snapshots": keep["facts"],
+        "quarantine": _longer(keep["facts"], keep["quarantine"]),
+        # The last, as it may find its table in use.
+        "closings": keep["facts"],
     }
+
+
+def _longer(one: timedelta | None, other: timedelta | None) -> timedelta | None:
+    return None if one is None or other is None else max(one, other)
 
 
 def drop_all(
@@ -58,7 +72,10 @@ def drop_all(
         settings: say how long things stay.
         now: the wall clock.
         dry_run: only counts.
-        most: rows per batch.
+        most: rows per batch; of closings it is a day.
+
+    Raises:
+        RetryableError: closings were in use all the time; everything else is done.
     """
     found = []
     for name, keep in rules(settings).items():
@@ -74,7 +91,10 @@ def drop_all(
 
 def _drop(connection: Connection, name: str, before: datetime, most: int) -> int:
     total = 0
-    while dropped := maintenance.drop_due(connection, name, before, most):
+    who = f"{name} that are older than {before:%Y-%m-%dT%H:%MZ}: not all dropped"
+    while dropped := shutting_out(
+        lambda: maintenance.drop_due(connection, name, before, most), who, name
+    ):
         total += dropped
         _log.info("%s: %d dropped that are older than %s", name, total, before)
     return total

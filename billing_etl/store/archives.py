@@ -92,6 +92,13 @@ def of_day(connection: Connection, day: int) -> Archive | None:
         return cursor.execute(sql("archive/of_day").encode(), {"day": day}).fetchone()
 
 
+def places_of_hour(connection: Connection, hour: Hour) -> tuple[list[str], datetime | None]:
+    """Addresses of the objects with the facts of an hour, and since when; None: they are here."""
+    rows = connection.execute(sql("archive/places_of_hour").encode(), {"hour": hour.index})
+    found = rows.fetchall()
+    return [str(place) for place, _ in found], found[0][1] if found else None
+
+
 def refuse(connection: Connection, hour: Hour, who: str) -> None:
     """Keeps facts of archived hours from being changed or made again.
 

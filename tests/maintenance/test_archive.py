@@ -13,6 +13,7 @@ from pipeline.harness import DAY, A, command, readings, row_versions, worked_exa
 
 from billing_etl.errors import MismatchError, RetryableError, TerminalError, UsageError
 from billing_etl.pipeline import archive as archiving
+from billing_etl.pipeline import shut_out
 from billing_etl.pipeline.maintain import run_step
 from billing_etl.settings import RETENTION
 from billing_etl.store import roles
@@ -222,7 +223,7 @@ def test_a_day_whose_facts_are_being_written_is_left_to_the_next_run(archive: Ar
 def test_readers_are_waited_for_only_briefly_and_the_next_run_finishes(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archiving, "_TRIES", 1)
+    monkeypatch.setattr(shut_out, "TRIES", 1)
     with psycopg.connect(archive.line.database_url) as reader:
         reader.execute("select count(*) from billing_core.closings")
         reader.execute("select count(*) from billing_core.facts")

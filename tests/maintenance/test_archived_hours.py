@@ -324,3 +324,55 @@ def test_an_hour_before_all_that_is_archived_is_refused_with_the_archive_after_i
 ) -> None:
     with pytest.raises(BillingError, match=re.escape(PREFIX)):
         rate_hours(gone.line.engine, HourRange(Hour(0), Hour(1)))
+
+
+# --- explain -------------------------------------------------------------------------------------
+
+EXPLAIN = ("explain", "--account", A, "--hour")
+
+
+def test_a_bill_of_an_archived_hour_says_where_its_minutes_are(gone: Archive) -> None:
+    answer = command(gone.line.environment(COLUMNS="300"), *EXPLAIN, f"{DAY}T12")
+
+    assert answer.code == 0, answer.out + answer.err
+    (said,) = (line for line in answer.out.splitlines() if "archived" in line)
+    assert f"at s3://{gone.bucket}/{PREFIX}part-00001.parquet;" in said
+    assert "traffic_charge" in answer.out
+    assert "every number agrees" in answer.out
+
+    document = command(gone.line.environment(), *EXPLAIN, f"{DAY}T12", "--json").document
+    assert document["archived"]["places"] == [f"s3://{gone.bucket}/{PREFIX}part-00001.parquet"]
+    assert (document["account_hour"]["bytes"], document["account_hour"]["amount"]) == (170, "140")
+    assert [(row["entry_type"], row["amount"]) for row in document["entries"]] == [
+        ("traffic_charge", "140")
+    ]
+    assert (document["minutes"], document["counters"], document["holds"]) == ([], [], True)
+    assert len(document["links"]) == 2
+
+
+def test_a_bill_of_an_archived_hour_still_finds_what_was_edited(gone: Archive) -> None:
+    gone.settled.damage("update billing_core.ledger_entries set amount = amount - 1")
+    answer = command(gone.line.environment(), *EXPLAIN, f"{DAY}T12")
+    assert (answer.code, "NUMBERS DIFFER" in answer.out) == (1, True)
+
+
+def test_an_archived_hour_in_which_nothing_was_billed_names_its_place(gone: Archive) -> None:
+    answer = command(gone.line.environment(), *EXPLAIN, f"{DAY}T15")
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert f"s3://{gone.bucket}/{PREFIX};" in answer.err
+
+
+def test_a_bill_of_the_whole_period_is_as_before(archive: Archive) -> None:
+    words = ("explain", "--account", A, "--period", "2026-04", "--json")
+    before = command(archive.line.environment(), *words).document
+    archive.archive()
+    assert command(archive.line.environment(), *words).document == before
+
+
+def test_a_frozen_hour_is_explained_from_its_minutes(archive: Archive) -> None:
+    archive.line.execute(
+        "insert into billing_core.archives (day, bucket, prefix, root, run_id)"
+        f" values ({NOON.start.index // 24}, 'b', 'p', '', 1)"
+    )
+    document = command(archive.line.environment(), *EXPLAIN, f"{DAY}T12", "--json").document
+    assert (document["archived"], len(document["minutes"]), document["holds"]) == (None, 4, True)

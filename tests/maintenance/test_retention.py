@@ -63,18 +63,60 @@ def test_runs_go_that_nothing_refers_to(settled: Settled, later: datetime) -> No
     assert [run_id for (run_id,) in kept] == referred
 
 
-def test_every_column_that_names_a_run_is_looked_at(settled: Settled) -> None:
-    named = settled.line.rows(
-        "select table_name, column_name from information_schema.columns"
-        " join information_schema.tables using (table_schema, table_name)"
-        " where table_schema = 'billing_core' and table_type = 'BASE TABLE'"
-        " and right(column_name, 6) = 'run_id' and table_name <> 'runs'"
+def test_every_column_that_names_a_run_is_looked_at(line: Line) -> None:
+    """By its name, partitions aside: a table made today counts, too."""
+    named = set(
+        line.rows(
+            "select table_name::text, column_name::text from information_schema.columns"
+            " join information_schema.tables using (table_schema, table_name)"
+            " where table_schema = 'billing_core' and table_type = 'BASE TABLE'"
+            " and right(column_name, 6) = 'run_id' and table_name <> 'runs'"
+        )
     )
     assert len(named) > 10
-    ((due,),) = settled.line.rows("select prosrc from pg_proc where proname = 'due_runs'")
-    for table, column in named:
-        assert f"billing_core.{table} as x" in due
-        assert f"x.{column}" in due
+    references = (
+        "select split_part(referring::text, '.', 2), column_name::text"
+        " from billing_core.run_references()"
+    )
+    assert set(line.rows(references)) == named
+
+    for command_ in ("named", "named elsewhere", "not named"):
+        line.execute(
+            "insert into billing_core.runs (command, status, finished_at)"
+            f" values ('{command_}', 'success', now() - interval '401 days')"
+        )
+    line.execute(
+        "create table billing_core.newest (run_id bigint, undone_run_id bigint);"
+        "insert into billing_core.newest select run_id, null from billing_core.runs"
+        " where command = 'named';"
+        "insert into billing_core.newest select null, run_id from billing_core.runs"
+        " where command = 'named elsewhere'"
+    )
+    assert run_step(line.engine, "retention", now=datetime.now(UTC)).counts["runs"] == 1
+    assert line.rows(
+        "select command from billing_core.runs where command like '%named%' order by 1"
+    ) == [("named",), ("named elsewhere",)]
+
+
+def test_alerts_go_once_they_are_over_and_old_with_their_notices(line: Line) -> None:
+    for subject, closed in (("old", "interval '401 days'"), ("new", "interval '1 day'"),
+                            ("open", "null::interval")):  # fmt: skip
+        line.execute(
+            "with alert as (insert into billing_core.alerts (rule, subject, what, remedy, since,"
+            " opened_at, closed_at)"
+            f" values ('fact_lag', '{subject}', '', '', now() - interval '500 days',"
+            f" now() - interval '500 days', now() - {closed}) returning alert_id)"
+            " insert into billing_core.alert_notices (alert_id, kind, connection, made_at)"
+            " select alert_id, 'opened', 'on_call', now() - interval '500 days' from alert"
+        )
+
+    assert run_step(line.engine, "retention", now=datetime.now(UTC)).counts["alerts"] == 1
+
+    assert line.rows("select subject, unsent from billing.alerts order by 1") == [
+        ("new", 1),
+        ("open", 1),
+    ]
+    assert line.rows("select count(*)::int from billing_core.alert_notices") == [(2,)]
 
 
 def test_findings_go_once_they_are_closed_and_old(settled: Settled, later: datetime) -> None:
@@ -107,8 +149,12 @@ def test_a_setting_says_how_long(settled: Settled, later: datetime) -> None:
 
     result = retain(settled, later)
 
-    assert result.counts == {"payloads": 0, "runs": 0, "findings": 0}
-    assert [each["keep_seconds"] for each in result.details] == [999 * 86400, None, 86400]
+    assert set(result.counts.values()) == {0}
+    kept = {each["name"]: each["keep_seconds"] for each in result.details}
+    assert kept == {
+        "payloads": 999 * 86400, "runs": None, "findings": 86400, "alerts": 400 * 86400,
+        "snapshots": None, "quarantine": None, "closings": None,
+    }  # fmt: skip
     assert row_versions(settled.line, "runs") == before
 
 
@@ -169,7 +215,7 @@ def partitions(line: Line) -> set[str]:
             "select relid::regclass::text from pg_partition_tree('billing_core.facts')"
             " where isleaf union all"
             " select relid::regclass::text from pg_partition_tree('billing_core.closings')"
-            " where isleaf"
+            " where isleaf and relid <> 'billing_core.closings_kept'::regclass"
         )
     }
 
@@ -234,7 +280,7 @@ def test_the_command_does_all_steps_and_one_failing_step_stops_no_other(
 
 
 def test_nothing_younger_than_a_day_goes_whatever_is_asked_for(settled: Settled) -> None:
-    for name in ("runs", "findings"):
+    for name in ("runs", "findings", "alerts"):
         assert settled.line.rows(
             f"select billing_core.drop_{name}(now() + interval '9 days', 9)"
         ) == [(0,)]

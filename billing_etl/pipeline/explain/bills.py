@@ -23,7 +23,7 @@ from billing_etl.pipeline.explain.links import (
 )
 from billing_etl.pipeline.explain.samples import SeriesReadings, read_samples
 from billing_etl.rating import next_period, period_of
-from billing_etl.store import erasures, explain, ratings
+from billing_etl.store import archives, erasures, explain, ratings
 from billing_etl.store.database import Connection
 from billing_etl.store.explain import AccountPeriod, Row
 
@@ -83,7 +83,8 @@ class HourBill:
         entries: of the ledger.
         minutes: rated facts, in the order in which they consume the quota.
         counters: of each series: first and last reading, and what it began from.
-        facts_stored: False when only the sums of the hour are here, as its day was archived.
+        archived: where its facts lie instead of here, and since when; None: they are here. Then
+            minutes and counters are empty, whatever is still stored of them: it is not all.
         samples: what the exporters serve of it now; None: they were not asked.
         errors: why readings of a source cannot be shown.
         links: what must be equal.
@@ -96,7 +97,7 @@ class HourBill:
     entries: list[Row]
     minutes: list[Row]
     counters: list[Row]
-    facts_stored: bool
+    archived: Row | None
     samples: list[SeriesReadings] | None
     errors: list[str]
     links: list[Link]
@@ -116,7 +117,7 @@ class HourBill:
             "entries": [
                 row | {"period_hour": str(Hour(row["period_hour"]))} for row in self.entries
             ],
-            "facts_stored": self.facts_stored,
+            "archived": self.archived,
             "minutes": _minutes(self.minutes, self.account_hour["used_before"]),
             "counters": [_counter(row) for row in self.counters],
             "samples": samples,
@@ -172,18 +173,21 @@ def explain_hour(engine: Engine, account: str, hour: Hour, *, samples: bool = Fa
         month = explain.month(connection, of)
         hours = [row for row in explain.hours(connection, of) if row["hour"] == hour.index]
         entries = explain.entries(connection, of, hour)
-        minutes = explain.minutes(connection, of, hour)
-        counters = explain.counters(connection, of, hour)
+        places, since = archives.places_of_hour(connection, hour)
+        archived = {"since": f"{since:%Y-%m-%dT%H:%M:%SZ}", "places": places} if since else None
+        minutes = [] if archived else explain.minutes(connection, of, hour)
+        counters = [] if archived else explain.counters(connection, of, hour)
         stored_name = erasures.stored_name(connection)
     if not (hours or entries or counters):
+        where = f", whose minutes are archived at {', '.join(places)}" if archived else ""
         raise UsageError(
-            f"explain: expected an hour in which account {of.account_uuid} was seen, got {hour}; "
-            "without --hour all hours of a period are listed"
+            f"explain: expected an hour in which account {of.account_uuid} was seen, got "
+            f"{hour}{where}; without --hour all hours of a period are listed"
         )
     account_hour = hours[0] if hours else _SEEN_WITHOUT_BYTES
-    facts_stored = bool(minutes or counters or not account_hour["bytes"])
-    links = money_links(account_hour, entries)
-    if facts_stored:
+    if archived:
+        links = money_links(account_hour, entries)
+    else:
         links = hour_links(account_hour, entries, minutes, counters)
     read: list[SeriesReadings] | None = None
     errors: list[str] = []
@@ -192,7 +196,7 @@ def explain_hour(engine: Engine, account: str, hour: Hour, *, samples: bool = Fa
         links += [sample_link(minutes, read)] if read else []
     quota = 0 if month is None else int(month["quota"])
     return HourBill(
-        of, hour, account_hour, quota, entries, minutes, counters, facts_stored, read, errors, links
+        of, hour, account_hour, quota, entries, minutes, counters, archived, read, errors, links
     )
 
 
