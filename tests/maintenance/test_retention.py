@@ -94,7 +94,7 @@ def test_every_column_that_names_a_run_is_looked_at(line: Line) -> None:
     )
     assert run_step(line.engine, "retention", now=datetime.now(UTC)).counts["runs"] == 1
     assert line.rows(
-        "select command from billing_core.runs where command like '%named%' order by 1"
+        "select command from billing_core.runs where command ~ 'named' order by 1"
     ) == [("named",), ("named elsewhere",)]
 
 
