@@ -93,7 +93,7 @@ class LocalJobs:
     def run_link(self, job: str, run_id: str) -> None:
         """See ``JobRunner``: there is nothing to look at but ``/v1/status``."""
 
-    def log_link(self, external_id: str, source_id: str) -> None:
+    def log_link(self, external_id: str) -> None:
         """See ``JobRunner``: all jobs write to the log of this process."""
 
     def stop(self) -> None:

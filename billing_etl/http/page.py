@@ -119,7 +119,7 @@ def _logs(site: Site, found: page.HourDetails) -> dict[str, str | None]:
     if known is None:
         return {"log_link": None, "failed_log_link": None}
     links = [
-        None if external_id is None else site.runner.log_link(external_id, known.source_id)
+        None if external_id is None else site.runner.log_link(external_id)
         for external_id in (known.external_id, known.failed_external_id)
     ]
     return {"log_link": links[0], "failed_log_link": links[1]}

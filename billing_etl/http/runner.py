@@ -62,10 +62,5 @@ class JobRunner(Protocol):
     def run_link(self, job: str, run_id: str) -> str | None:
         """Where a person looks at a run, as a path beside ``/billing``; None: there is no page."""
 
-    def log_link(self, external_id: str, source_id: str) -> str | None:
-        """Where a person reads the log of a recorded step that worked on a source.
-
-        Args:
-            external_id: of the record: ``<job> <run> <step>``.
-            source_id: a step that runs once for each source has a log for each.
-        """
+    def log_link(self, external_id: str) -> str | None:
+        """Where a person reads the log of a recorded step, which is ``<job> <run> <step>``."""

@@ -36,7 +36,10 @@ def task_engine() -> Iterator[Engine]:
     # A task has a process of its own, full of modules that stay until it ends: the collector need
     # not walk through them again, which takes longer than many an hour.
     gc.freeze()
-    external_id = f"{task_instance.dag_id} {task_instance.run_id} {task_instance.task_id}"
+    step = task_instance.task_id
+    if task_instance.map_index is not None and task_instance.map_index >= 0:
+        step = f"{step}[{task_instance.map_index}]"
+    external_id = f"{task_instance.dag_id} {task_instance.run_id} {step}"
     try:
         yield Engine(read_settings(), external_id=external_id)
     except RetryableError:

@@ -83,28 +83,29 @@ class DagJobs:
         """See ``JobRunner``."""
         return f"/dags/{quote(job, safe='')}/runs/{quote(run_id, safe='{}')}"
 
-    def log_link(self, external_id: str, source_id: str) -> str | None:
-        """See ``JobRunner``. The page of a task shows its log."""
+    def log_link(self, external_id: str) -> str | None:
+        """See ``JobRunner``. The page of a task shows its log; the step is `collect[2]` of many.
+
+        By its index, as Airflow does not know the name of a task that is about to try again.
+        """
         dag_id, _, rest = external_id.partition(" ")
-        run_id, _, task_id = rest.partition(" ")
+        run_id, _, step = rest.partition(" ")
+        task_id, _, index = step.removesuffix("]").partition("[")
         with create_session() as session:
-            found = session.scalars(
-                select(TaskInstance).where(
+            known = session.scalars(
+                select(TaskInstance.map_index).where(
                     TaskInstance.dag_id == dag_id,
                     TaskInstance.run_id == run_id,
                     TaskInstance.task_id == task_id,
                 )
-            )
-            tasks = [(task.map_index, task.rendered_map_index) for task in found]
-        if not tasks:  # of a command line, or the run was deleted
+            ).all()
+        if not known:  # of a command line, or the run was deleted
             return None
         link = self.run_link(dag_id, run_id)
-        for map_index, name in tasks:
-            if map_index < 0:
-                return f"{link}/tasks/{quote(task_id, safe='')}"
-            if name is not None and name.startswith(f"{source_id}: "):
-                return f"{link}/tasks/{quote(task_id, safe='')}/mapped/{map_index}"
-        return link
+        if (int(index) if index else -1) not in known:
+            return link
+        link = f"{link}/tasks/{quote(task_id, safe='')}"
+        return f"{link}/mapped/{index}" if index else link
 
 
 def _number(last: DagRun | None, stem: str) -> int:

@@ -177,6 +177,11 @@ def test_a_failing_source_blocks_no_other_and_its_hour_stays_open(
     ((error,),) = query("select last_error from billing.source_status where source_id = 'us-1'")
     assert "401" in error
     assert "not-the-token" not in error
+    # A record leads to the very task: to the log of the source that failed.
+    assert query(
+        "select split_part(external_id, ' ', 3), status from billing_core.runs"
+        " where split_part(external_id, ' ', 1) = 'collect_and_rate' order by 1"
+    ) == [("collect[0]", "success"), ("collect[1]", "failed"), ("rate", "success")]
 
 
 def test_a_run_takes_up_the_earlier_hours_that_are_open(

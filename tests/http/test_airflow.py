@@ -226,14 +226,32 @@ def test_another_site_cannot_start_a_job_with_the_users_cookie(server: ApiServer
         assert client.post(COLLECT, json=job).status_code == 403
 
 
-def test_a_record_of_no_task_has_no_log(server: ApiServer) -> None:
-    """Nor does one whose run Airflow no longer has."""
+def test_a_failed_hour_has_the_log_of_its_task(server: ApiServer) -> None:
+    """Also while that is about to try again, when Airflow does not know its name."""
+    with server.client(token=TOKEN) as client:
+        run_id = client.post(COLLECT, params=hours(20) | NO_WAIT).json()["run_id"]
+    with psycopg.connect(server.metadata_url) as connection:
+        connection.execute(
+            "update task_instance set map_index = 2, state = 'up_for_retry'"
+            " where run_id = %s and task_id = 'collect'",
+            (run_id,),
+        )
+    run = f"/dags/collect_and_rate/runs/{run_id}"
+    expected = {
+        None: None,
+        "make run": None,
+        "collect_and_rate gone collect[2]": None,
+        f"collect_and_rate {run_id} nothing": None,
+        f"collect_and_rate {run_id} collect[2]": f"{run}/tasks/collect/mapped/2",
+        f"collect_and_rate {run_id} collect[3]": run,
+        f"collect_and_rate {run_id} rate": f"{run}/tasks/rate",
+    }
     with psycopg.connect(server.billing_url, autocommit=True) as connection:
         connection.execute(
             "insert into billing_core.sources (source_id, kind, enabled, interval_seconds)"
             " values ('jp-1', 'counter_exporter', true, 60)"
         )
-        for hour, external_id in enumerate([None, "make run", "collect_and_rate gone collect"]):
+        for hour, external_id in enumerate(expected):
             connection.execute(
                 "with run as (insert into billing_core.runs (command, external_id)"
                 " values ('collect', %s) returning run_id)"
@@ -242,10 +260,10 @@ def test_a_record_of_no_task_has_no_log(server: ApiServer) -> None:
                 (external_id, hour),
             )
     with browser(server, "viewer") as client:
-        for hour in range(3):
+        for hour, link in enumerate(expected.values()):
             at = {"source": "jp-1", "hour": f"1970-01-01T0{hour}"}
             answer = client.get("/billing/v1/page/hour", params=at).json()
-            assert (answer["known"]["error"], answer["failed_log_link"]) == ("refused", None)
+            assert (answer["known"]["error"], answer["failed_log_link"]) == ("refused", link)
 
 
 # --- jobs ------------------------------------------------------------------------------------
