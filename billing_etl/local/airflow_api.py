@@ -14,6 +14,8 @@ from billing_etl.hours import Hour, HourRange
 Reprocess: TypeAlias = Literal["none", "failed", "completed"]
 
 POLL_SECONDS: Final = 0.5
+# On a machine that is busy with other things an answer may take its time.
+_ANSWER_SECONDS: Final = 120.0
 # Airflow answers a token that is no longer valid with either.
 _NOT_ACCEPTED: Final = frozenset({httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN})
 _FINAL_STATES: Final = frozenset({"success", "failed"})
@@ -67,7 +69,9 @@ class AirflowApi:
     def __init__(self, base_url: str, user: str, password: str) -> None:
         self.base_url = base_url
         self._auth = _Login(user, password)
-        self._http = httpx.Client(base_url=base_url, auth=self._auth, timeout=30, trust_env=False)
+        self._http = httpx.Client(
+            base_url=base_url, auth=self._auth, timeout=_ANSWER_SECONDS, trust_env=False
+        )
 
     def __enter__(self) -> Self:
         return self
