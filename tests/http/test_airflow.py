@@ -25,7 +25,7 @@ COLLECT = "/billing/v1/jobs/collect-and-rate"
 RECONCILE = "/billing/v1/jobs/reconcile"
 NO_WAIT = {"wait": "false"}
 PASSWORDS = {"admin": "pw-admin", "viewer": "pw-viewer", "user": "pw-user"}
-START_SECONDS = 120
+START_SECONDS = 600
 
 
 @dataclass(frozen=True)
