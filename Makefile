@@ -33,9 +33,9 @@ browser: ## Chromium for the tests of the Billing page, by apt-get where it is m
 	@command -v chromium >/dev/null || { $(AS_ROOT) apt-get update -qq && \
 		$(AS_ROOT) apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; }
 
-screenshots: install browser ## the pictures in docs/images, of a real run in Airflow
+screenshots: install browser ## the pictures in docs/images, of the run of docs/walkthrough.md
 	@command -v pngquant >/dev/null || $(AS_ROOT) apt-get install -y -qq --no-install-recommends pngquant >/dev/null
-	SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/e2e/test_page.py tests/e2e/test_page_alone.py
+	SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/e2e/test_walkthrough.py tests/e2e/test_page_alone.py
 	pngquant --force --strip --skip-if-larger --ext .png docs/images/*.png
 
 lint: install ## ruff, format check and strict types

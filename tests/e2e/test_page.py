@@ -5,18 +5,16 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-from page import chromium, site
-from page.chromium import keep_screenshot
-from page.site import FAILED, Site
-from playwright.sync_api import Browser, FrameLocator, Locator, Page, expect
+from page import chromium, in_airflow, site
+from page.in_airflow import SIZE, log_in, open_failed_log, open_page, use_dark_theme
+from page.site import FAILED, PASSWORDS, Site
+from playwright.sync_api import Browser, FrameLocator, Locator, expect
 
 from billing_etl.hours import Hour
 from billing_etl.local.object_store import EmbeddedObjectStore
 from billing_etl.local.postgres import EmbeddedPostgres
 
 pytestmark = pytest.mark.e2e
-
-SIZE = (1280, 860)
 
 
 @pytest.fixture(scope="module")
@@ -47,30 +45,13 @@ def airflow(
         yield running
 
 
-def log_in(page: Page, airflow: Site, user: str) -> None:
-    page.goto(airflow.url)
-    page.locator("input[name=username]").fill(user)
-    page.locator("input[name=password]").fill(site.PASSWORDS[user])
-    page.locator("button[type=submit]").click()
-    page.wait_for_url(re.compile(re.escape(airflow.url) + "/?$"))
-
-
-def open_page(page: Page) -> FrameLocator:
-    """By the navigation; gives the page within its frame."""
-    page.get_by_role("link", name="Billing").click()
-    frame = page.frame_locator('iframe[title="Billing"]')
-    expect(frame.locator(".map")).to_be_visible()
-    return frame
-
-
 def failed_cells(frame: FrameLocator) -> Locator:
-    row = frame.locator(".map tbody tr").filter(has=frame.get_by_text(FAILED, exact=True))
-    return row.locator("td.s-f")
+    return in_airflow.failed_cells(frame, FAILED)
 
 
 def test_the_navigation_leads_to_a_map_with_red_cells(browser: Browser, airflow: Site) -> None:
     with chromium.opened(browser, *SIZE) as page:
-        log_in(page, airflow, "admin")
+        log_in(page, airflow.url, "admin", PASSWORDS["admin"])
         frame = open_page(page)
         assert page.url.startswith(f"{airflow.url}/plugin/billing")
         expect(frame.locator(".map tbody tr")).to_have_count(6)
@@ -82,27 +63,22 @@ def test_the_navigation_leads_to_a_map_with_red_cells(browser: Browser, airflow:
         expect(frame.locator("#bytes canvas")).to_be_visible()
         expect(frame.locator("#accounts tbody tr").first).to_be_visible()
         expect(frame.locator("#delivery .chip").first).to_be_visible()
-        keep_screenshot(page, "billing-light")
 
 
 def test_two_clicks_lead_from_a_red_cell_to_the_failed_tasks_log(
     browser: Browser, airflow: Site
 ) -> None:
     with chromium.opened(browser, *SIZE) as page:
-        log_in(page, airflow, "admin")
+        log_in(page, airflow.url, "admin", PASSWORDS["admin"])
         frame = open_page(page)
         failed_cells(frame).first.click()
         expect(frame.locator("#details .failure")).to_contain_text("au-perth-1")
-        frame.get_by_role("link", name="Open the failed task's log").click()
-        page.wait_for_url(re.compile(r"/dags/collect_and_rate/runs/.+/tasks/collect/mapped/\d+"))
-        # The UI itself, not one within the frame, and the log of this very source.
-        expect(page.locator("iframe")).to_have_count(0)
-        expect(page.get_by_text(re.compile("au-perth-1")).first).to_be_visible()
+        open_failed_log(page, frame, "au-perth-1")
 
 
 def test_a_viewer_looks_and_has_no_button(browser: Browser, airflow: Site) -> None:
     with chromium.opened(browser) as page:
-        log_in(page, airflow, "viewer")
+        log_in(page, airflow.url, "viewer", PASSWORDS["viewer"])
         frame = open_page(page)
         failed_cells(frame).first.click()
         expect(frame.locator("#details .failure")).to_be_visible()
@@ -114,16 +90,14 @@ def test_a_viewer_looks_and_has_no_button(browser: Browser, airflow: Site) -> No
 def test_the_page_follows_airflows_theme(browser: Browser, airflow: Site) -> None:
     """The system asks for light all the time."""
     with chromium.opened(browser, *SIZE, color_scheme="light") as page:
-        log_in(page, airflow, "admin")
-        page.evaluate("localStorage.setItem('theme', 'dark')")
-        page.reload()
+        log_in(page, airflow.url, "admin", PASSWORDS["admin"])
+        use_dark_theme(page)
         frame = open_page(page)
         html = frame.locator("html")
         expect(html).to_have_attribute("data-theme", "dark")
         expect(frame.locator("body")).to_have_css("background-color", "rgb(21, 23, 28)")
         failed_cells(frame).first.click()
         expect(frame.locator("#details .failure")).to_be_visible()
-        keep_screenshot(page, "billing-dark")
         # It changes while the page is open, as when someone uses Airflow's own switch.
         page.evaluate("document.documentElement.classList.replace('dark', 'light')")
         expect(html).to_have_attribute("data-theme", "light")
@@ -133,7 +107,7 @@ def test_the_page_follows_airflows_theme(browser: Browser, airflow: Site) -> Non
 def test_two_clicks_collect_a_red_hour_again(browser: Browser, airflow: Site) -> None:
     airflow.repair()
     with chromium.opened(browser, *SIZE) as page:
-        log_in(page, airflow, "admin")
+        log_in(page, airflow.url, "admin", PASSWORDS["admin"])
         frame = open_page(page)
         failed_cells(frame).first.click()
         frame.get_by_role("button", name="Collect again").click()

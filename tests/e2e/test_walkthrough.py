@@ -1,8 +1,9 @@
 """The five steps of docs/walkthrough.md by a person who has only the documents.
 
 Every command is taken from the document and run as it stands, in a shell beside a real `make run`
-in a directory of its own; what the document shows of an answer must be in the answer. What
-the Billing page shows of such an hour, and its clicks, are in test_page.py.
+in a directory of its own; what the document shows of an answer must be in the answer. Its clicks
+are done in a browser, whose pictures are those of the documents (`make screenshots`). Without
+Chromium these tests are skipped, and the terminal repairs what the page would have.
 """
 
 import json
@@ -13,12 +14,24 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import pytest
 from e2e.walkthrough import Block, Shell, blocks, missing
+from page import chromium
+from page.chromium import keep_screenshot
+from page.in_airflow import (
+    SIZE,
+    failed_cells,
+    log_in,
+    open_failed_log,
+    open_page,
+    use_dark_theme,
+)
+from playwright.sync_api import Browser, FrameLocator, Page, expect
 from scratch import scratch_directory
 
 from billing_etl.settings import SETTINGS
@@ -31,10 +44,12 @@ PATIENCE_SECONDS: Final = 1800
 # full hour strikes.
 ENVIRONMENT: Final = {"COLUMNS": "110", "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "false"}
 BROKEN: Final = "demo-berlin"
+SAID: Final = "expected an answer, got status 500"
 PRICE: Final = Decimal("0.00000002")
 
 
-class Walk(NamedTuple):
+@dataclass
+class Walk:
     """`make run` as it stays until Ctrl-C, and a second terminal beside it."""
 
     directory: Path
@@ -42,12 +57,13 @@ class Walk(NamedTuple):
     output: str
     url: str
     password: str
+    left: list[Block] = field(default_factory=lambda: blocks()[1:])
 
     def step(self, number: int) -> Iterator[tuple[Block, str]]:
-        """Runs the blocks of a step one by one; each must print what the document shows."""
-        for block in blocks():
-            if block.step == number and block.commands != "make run\n":
-                yield block, self.answer(block)
+        """Runs what is left of a step block by block; each must print what the document shows."""
+        for block in [block for block in self.left if block.step == number]:
+            self.left.remove(block)
+            yield block, self.answer(block)
 
     def answer(self, block: Block) -> str:
         ran = self.shell.run(block.commands)
@@ -60,6 +76,9 @@ class Walk(NamedTuple):
         ran = self.shell.run(f"{command} --json")
         assert ran.returncode == code, ran.stderr
         return json.loads(ran.stdout)
+
+    def hour(self) -> str:
+        return self.shell.run('echo "$DEMO_HOUR"').stdout.strip()
 
     def billed(self) -> dict[str, Any]:
         """What is billed since the hour of the walk, in all and by hour."""
@@ -102,6 +121,17 @@ def walk() -> Iterator[Walk]:
         yield Walk(directory, Shell(directory, environment), output, access[1], access[2])
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium.running() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def billed_while_red(walk: Walk) -> dict[str, Any]:
+    return walk.billed()
+
+
 def _interrupt(running: "subprocess.Popen[bytes]") -> None:
     """Ctrl-C, as the terminal gives it to make and to what it runs."""
     if running.poll() is None:
@@ -138,10 +168,10 @@ def test_2_find_why_an_hour_is_red(walk: Walk) -> None:
     for _ in steps:
         pass
     said = error()
-    hour = walk.shell.run('echo "$DEMO_HOUR"').stdout.strip()
+    hour = walk.hour()
     # Source, window, expected, got, remedy.
     assert f"source {BROKEN}, window [{hour}:00:00Z, " in said
-    assert "expected an answer, got " in said
+    assert SAID in said
     assert said.endswith("check that the exporter is up and reachable, then run again")
     # The log of the failed task says the same.
     logs = (walk.directory / ".data/airflow/logs").glob("dag_id=collect_and_rate/**/*.log")
@@ -152,17 +182,48 @@ def test_2_find_why_an_hour_is_red(walk: Walk) -> None:
     assert after[hour]["unrated_bytes"] == 0 < after[hour]["total_bytes"]
 
 
-def test_3_repair_it(walk: Walk) -> None:
-    before = walk.billed()
-    steps = walk.step(3)
-    next(steps)  # the exporter is up again
-    for _ in steps:
+def open_red_cell(page: Page) -> FrameLocator:
+    frame = open_page(page)
+    expect(failed_cells(frame, BROKEN)).to_have_count(1)
+    failed_cells(frame, BROKEN).click()
+    expect(frame.locator("#details .failure")).to_contain_text(SAID)
+    return frame
+
+
+def test_2_find_why_by_two_clicks(browser: Browser, walk: Walk) -> None:
+    with chromium.opened(browser, *SIZE) as page:
+        log_in(page, walk.url, "admin", walk.password)
+        frame = open_red_cell(page)
+        keep_screenshot(page, "billing-red")
+        open_failed_log(page, frame, SAID)
+        use_dark_theme(page)
+        open_red_cell(page)
+        keep_screenshot(page, "billing-dark")
+
+
+def test_3_repair_it_by_three_clicks(
+    browser: Browser, walk: Walk, billed_while_red: dict[str, Any]
+) -> None:
+    with chromium.opened(browser, *SIZE) as page:
+        log_in(page, walk.url, "admin", walk.password)
+        frame = open_red_cell(page)
+        next(walk.step(3))  # the exporter is up again
+        frame.get_by_role("button", name="Collect again").click()
+        expect(frame.locator("#details .progress")).to_contain_text("Collected and rated:")
+        # The map shows it by itself.
+        expect(failed_cells(frame, BROKEN)).to_have_count(0)
+        keep_screenshot(page, "billing-repaired")
+
+
+def test_3_repair_it(walk: Walk, billed_while_red: dict[str, Any]) -> None:
+    before = billed_while_red
+    for _ in walk.step(3):
         pass
     sources = walk.json("billing-etl status")["sources"]
     assert {row["last_error"] for row in sources} == {None}
     after = walk.billed()
     # By as much as the exporter served: what its counters moved within the hour.
-    hour = walk.shell.run('echo "$DEMO_HOUR"').stdout.strip()
+    hour = walk.hour()
     missed = moved(walk.directory / f".data/exporters/{BROKEN}.json", hour)
     assert after[hour]["total_bytes"] - before[hour]["total_bytes"] == missed > 0
     assert after["total"]["total_bytes"] - before["total"]["total_bytes"] == missed

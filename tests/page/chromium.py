@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 # How long a busy machine may take; what is not there by then does not come.
-PATIENCE_MS: Final = 300_000
+PATIENCE_MS: Final = 600_000
 expect.set_options(timeout=PATIENCE_MS)
 
 _FLAGS: Final = (
