@@ -1,11 +1,15 @@
 """Manifests: what of an hour and event type is whole (delivery contract, "Manifest")."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from io import BytesIO
+from typing import Final
 
 import msgspec
 
 from billing_etl.errors import MismatchError
 from billing_etl.hours import Hour
+
+_NO_BATCHES: Final = b'"batches": []'
 
 
 class ManifestEntry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -84,27 +88,51 @@ def manifest(
     event_type: str,
     hour: Hour,
     sealing: int,
-    entries: Sequence[ManifestEntry],
+    entries: Iterable[ManifestEntry],
     open_sources: Sequence[str],
-    parquet: Sequence[ManifestEntry] = (),
+    parquet: Iterable[ManifestEntry] = (),
 ) -> bytes:
-    """All batches of the hour so far and the source-hours still open, as one JSON document."""
-    document = Manifest(
+    """All batches of the hour so far and the source-hours still open, as one JSON document.
+
+    The bytes are those of ``Manifest.written``. Entries are iterated twice and never held, so that
+    only the document grows with the hour.
+    """
+    parquet_totals = _totals(parquet)
+    frame = Manifest(
         event_type=event_type,
         hour=hour.start.strftime("%Y-%m-%dT%H:%M:%SZ"),
         sealing=sealing,
         open_sources=open_sources,
         totals=_totals(entries),
-        batches=entries,
-        parquet=_Parquet(_totals(parquet), parquet) if parquet else msgspec.UNSET,
+        batches=(),
+        parquet=_Parquet(parquet_totals, ()) if parquet_totals.batches else msgspec.UNSET,
     )
-    return document.written()
+    # No text within the document can be taken for a list: its quotes are escaped.
+    head, *tails = frame.written().split(_NO_BATCHES)
+    document = BytesIO()
+    document.write(head)
+    for depth, (listed, tail) in enumerate(zip((entries, parquet), tails, strict=False), start=1):
+        _write_list(document, listed, depth)
+        document.write(tail)
+    return document.getvalue()
 
 
-def _totals(entries: Sequence[ManifestEntry]) -> _Totals:
-    return _Totals(
-        batches=len(entries),
-        events=sum(entry.events for entry in entries),
-        usage=sum(entry.usage for entry in entries),
-        bytes=sum(entry.bytes for entry in entries),
-    )
+def _write_list(document: BytesIO, entries: Iterable[ManifestEntry], depth: int) -> None:
+    new_line = b"\n" + b" " * depth
+    between = new_line + b" "
+    separator = b'"batches": ['
+    for entry in entries:
+        text = msgspec.json.format(msgspec.json.encode(entry), indent=1)
+        document.write(separator + between + text.replace(b"\n", between))
+        separator = b","
+    document.write(_NO_BATCHES if separator != b"," else new_line + b"]")
+
+
+def _totals(entries: Iterable[ManifestEntry]) -> _Totals:
+    batches = events = usage = size_bytes = 0
+    for entry in entries:
+        batches += 1
+        events += entry.events
+        usage += entry.usage
+        size_bytes += entry.bytes
+    return _Totals(batches, events, usage, size_bytes)

@@ -26,7 +26,7 @@ from billing_etl.pipeline.forms import Form, forms_of, object_keys
 from billing_etl.settings import Settings
 from billing_etl.store import archives, deliveries
 from billing_etl.store.database import Connection
-from billing_etl.store.deliveries import BatchKind, Meter, NewBatch
+from billing_etl.store.deliveries import BatchKind, Meter, NewBatch, SealedBatches
 
 _log = logging.getLogger(__name__)
 # Of compressed payloads that are stored together.
@@ -84,8 +84,8 @@ def seal(run: Sealing, hour: Hour, meter: Meter) -> bool:
     source_closed = not set(state.open_sources) <= set(open_ids)
     if not sealed and state.sealings > 0 and not source_closed:
         return False
-    lines = _entries(connection, hour, meter, "events")
-    parquet = _entries(connection, hour, meter, "parquet")
+    lines = _Entries(SealedBatches(connection, hour, meter, "events"))
+    parquet = _Entries(SealedBatches(connection, hour, meter, "parquet"))
     document = manifest(meter.event_type, hour, sealing, lines, open_ids, parquet)
     key = object_keys(settings).manifest(meter.event_type, hour, sealing)
     whole = Batch(document, 0, 0, hour.first_minute, digest_of_ids(()))
@@ -158,11 +158,14 @@ def _cut(changes: Iterable[FactChange], forms: tuple[Form, ...]) -> Iterator[tup
             yield form, rest
 
 
-def _entries(
-    connection: Connection, hour: Hour, meter: Meter, kind: BatchKind
-) -> list[ManifestEntry]:
-    entries = deliveries.sealed_batches(connection, hour, meter, kind)
-    return [ManifestEntry(**entry) for entry in entries]
+@dataclass(frozen=True, slots=True)
+class _Entries:
+    """What a manifest names, read anew each time it is iterated."""
+
+    batches: SealedBatches
+
+    def __iter__(self) -> Iterator[ManifestEntry]:
+        return (ManifestEntry(**entry) for entry in self.batches)
 
 
 class _Place(NamedTuple):

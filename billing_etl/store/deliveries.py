@@ -144,17 +144,28 @@ def insert_batches(connection: Connection, batches: Iterable[NewBatch]) -> None:
         cursor.executemany(sql("deliveries/insert_batch").encode(), parameters)
 
 
-def sealed_batches(
-    connection: Connection, hour: Hour, meter: Meter, kind: BatchKind
-) -> Iterator[dict[str, Any]]:
-    """Batches of a kind and hour so far, with the names that a manifest gives their values."""
-    rows = connection.execute(
-        sql("deliveries/manifest_entries").encode(),
-        {"hour": hour.index, "meter_id": meter.meter_id, "kind": kind},
-    )
-    names = ("bucket", "key", "sealing", "events", "usage", "bytes", "sha256", "envelope")
-    for row in rows:
-        yield dict(zip(names, row, strict=True))
+@dataclass(frozen=True, slots=True)
+class SealedBatches:
+    """Batches of a kind and hour so far, with the names that a manifest gives their values.
+
+    Read from the database as they are used, and again each time; to be used in a transaction.
+    """
+
+    connection: Connection
+    hour: Hour
+    meter: Meter
+    kind: BatchKind
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        names = ("bucket", "key", "sealing", "events", "usage", "bytes", "sha256", "envelope")
+        with self.connection.cursor(name="sealed_batches", binary=True) as cursor:
+            cursor.itersize = _ROWS_PER_FETCH
+            cursor.execute(
+                sql("deliveries/manifest_entries").encode(),
+                {"hour": self.hour.index, "meter_id": self.meter.meter_id, "kind": self.kind},
+            )
+            for row in cursor:
+                yield dict(zip(names, row, strict=True))
 
 
 def close_sealing(

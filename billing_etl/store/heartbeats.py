@@ -33,6 +33,15 @@ def delivery_health(connection: Connection, at: datetime) -> list[dict[str, Any]
     return rows(connection, "status/delivery_health", {"at": at})
 
 
+def quiet_event_types(connection: Connection, at: datetime) -> set[str]:
+    """Exported event types of which nothing was delivered for BILLING_DELIVERY_ALERT.
+
+    Only these can be stalled: a cheaper question than ``delivery_health``.
+    """
+    found = connection.execute(sql("deliveries/quiet_event_types").encode(), {"at": at})
+    return {str(event_type) for (event_type,) in found}
+
+
 def stalled_findings(connection: Connection) -> set[str]:
     """Event types with an open finding ``delivery_stalled``."""
     found = connection.execute(sql("deliveries/stalled_findings").encode())
