@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import yaml
 
+from billing_etl.local.postgres import EmbeddedPostgres
 from billing_etl.settings import SETTINGS, Settings
+from billing_etl.store.migrations import migrate
 
 ROOT = Path(__file__).resolve().parents[1]
 AIRFLOW_SERVICES = {
@@ -90,17 +93,54 @@ def test_with_nothing_but_secrets_the_settings_point_at_the_deployment(
 ) -> None:
     environment = services["airflow-worker"]["environment"]
     given = {
-        name: resolved(value, {"POSTGRES_PASSWORD": "pw"})
+        name: resolved(value, {"PIPELINE_DB_PASSWORD": "pw"})
         for name, value in environment.items()
         if value
     }
     settings = Settings.from_environment(given)
-    assert settings.database_url == "postgresql://billing:pw@postgres:5432/billing"
+    assert settings.database_url == "postgresql://pipeline:pw@postgres:5432/billing"
     assert settings.s3_enabled
     assert settings.s3_endpoint_url == "http://s3:8333"
     assert f"-bucket={settings.s3_bucket}" in [
         resolved(word, {}) for word in services["s3"]["command"]
     ]
+
+
+def test_only_what_migrates_has_the_login_that_owns_the_database(services: dict[str, Any]) -> None:
+    with_it = {
+        name
+        for name, service in services.items()
+        if "POSTGRES_PASSWORD" in json.dumps(service) and name != "postgres"
+    }
+    assert with_it == {"airflow-init"}
+
+
+def test_the_logins_of_a_new_volume_are_enough(compose: dict[str, Any], tmp_path: Path) -> None:
+    """The script, on a server of its own; then each login does its part, and no other."""
+    script = compose["configs"]["logins"]["content"]
+    passwords = {"AIRFLOW_DB_PASSWORD": "a" * 48, "PIPELINE_DB_PASSWORD": "b" * 48}
+    with EmbeddedPostgres(tmp_path / "server") as server:
+        owner = server.url("postgres")
+        with psycopg.connect(owner, autocommit=True) as connection:
+            for statement in resolved(script, passwords).split(";\n"):
+                connection.execute(statement.encode())
+            connection.execute("create database billing")
+        where = owner.rpartition("@")[2].replace("/postgres", "/{}")
+        as_airflow = f"postgresql://airflow:{'a' * 48}@{where.format('airflow')}"
+        as_pipeline = f"postgresql://pipeline:{'b' * 48}@{where.format('billing')}"
+        with psycopg.connect(as_airflow) as connection:
+            connection.execute("create table public.of_airflow (id int)")
+        migrate(server.url("billing"))
+        with psycopg.connect(as_pipeline) as connection:
+            runs = connection.execute("select count(*) from billing_core.runs").fetchone()
+            assert runs == (0,)
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute("alter table billing_core.facts add column of_pipeline int")
+        with (
+            psycopg.connect(as_pipeline.replace("/billing", "/airflow")) as connection,
+            pytest.raises(psycopg.errors.InsufficientPrivilege),
+        ):
+            connection.execute("select from public.of_airflow")
 
 
 def test_an_unset_event_type_setting_stays_unset(services: dict[str, Any]) -> None:
@@ -169,11 +209,13 @@ def test_a_missing_secret_stops_the_deployment_with_its_name(compose: dict[str, 
     secrets = [match for match in REFERENCE.finditer(text) if SECRET_NAME.search(match["name"])]
     assert {match["name"] for match in secrets} == {
         "AIRFLOW_ADMIN_PASSWORD",
+        "AIRFLOW_DB_PASSWORD",
         "AIRFLOW_FERNET_KEY",
         "AIRFLOW_JWT_SECRET",
         "AIRFLOW_SECRET_KEY",
         "BILLING_S3_ACCESS_KEY",
         "BILLING_S3_SECRET_KEY",
+        "PIPELINE_DB_PASSWORD",
         "POSTGRES_PASSWORD",
         "REDIS_PASSWORD",
     }
