@@ -52,6 +52,8 @@ BUCKET: Final = "serverless-usage-dev"
 METADATA_SETTING: Final = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 # The hour's line in order; reconciling comes when everything it compares is there.
 _LINE: Final = ("collect_and_rate", "export_hourly", "reconcile")
+# What goes on beside the line while somebody stays to look.
+_BESIDE: Final = ("maintenance", "watch")
 _RETENTION_HOURS: Final = 72
 # Development exporters serve one hour more than is collected: one to collect by hand.
 _DEMO_HOURS: Final = 1
@@ -172,6 +174,8 @@ def run_line(line: Line, *, once: bool) -> int:
         clean = is_clean(engine, hours)
         if once:
             return 0 if clean else 1
+        for dag_id in _BESIDE:
+            api.unpause(dag_id)
         _console.print("\nRunning until Ctrl-C.")
         _stay(line)
     raise AssertionError("only an interrupt ends the stay")
