@@ -301,7 +301,7 @@ class HourWriter:
         return register_series(
             self.connection,
             node_keys,
-            [*served.samples.series_keys, *served.lookback.series_keys],
+            (served.samples.series_keys, served.lookback.series_keys),
             self.engine.settings.initial_balance,
         )
 

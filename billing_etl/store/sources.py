@@ -1,8 +1,9 @@
 """Sources, nodes, accounts and series: the dimensions that collecting grows."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from itertools import chain, islice
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -24,6 +25,8 @@ from billing_etl.store.database import (
 )
 
 TRAFFIC_METER_ID: Final = 1
+# Looked for at once: bounds memory where a source has very many.
+_SERIES_AT_ONCE: Final = 10_000
 
 # What names a series within a source: env, node, account uuid, inbound tag.
 SeriesName = tuple[str, str, str, str]
@@ -205,27 +208,49 @@ def _refuse_foreign_nodes(
 def register_series(
     connection: Connection,
     node_keys: dict[tuple[str, str], int],
-    names: Sequence[SeriesName],
+    names: Sequence[Iterable[SeriesName]],
     opening_balance: Decimal,
 ) -> RegisteredSeries:
-    """Ids of series and keys of their accounts, in the order of their names; made where missing."""
+    """Ids of series and keys of their accounts, in the order of their names; made where missing.
+
+    Names may come in several groups, which are iterated more than once.
+    """
+
+    def in_parts() -> Iterator[dict[str, object]]:
+        left = chain.from_iterable(names)
+        while part := list(islice(left, _SERIES_AT_ONCE)):
+            yield _series_parameters(node_keys, part)
+
+    ids = _series_ids(connection, in_parts())
+    are_new = bool((ids["series_id"] == 0).any())
+    if are_new:
+        accounts = dict.fromkeys(name[2] for name in chain.from_iterable(names))
+        register_accounts(connection, list(accounts), opening_balance)
+        for parameters in in_parts():
+            connection.execute(sql("collect/register_series").encode(), parameters)
+        ids = _series_ids(connection, in_parts())
+    return RegisteredSeries(
+        ids["series_id"].astype(np.int64), ids["account_key"].astype(np.int64), are_new
+    )
+
+
+def _series_ids(connection: Connection, parts: Iterable[dict[str, object]]) -> Rows:
+    statement = sql("collect/series_ids")
+    found = [fetch_rows(connection, statement, part, _SERIES_ID) for part in parts]
+    return np.concatenate([np.empty(0, dtype=_SERIES_ID), *found])
+
+
+def _series_parameters(
+    node_keys: dict[tuple[str, str], int], names: Sequence[SeriesName]
+) -> dict[str, object]:
     tags = {tag: at for at, tag in enumerate(dict.fromkeys(name[3] for name in names), start=1)}
-    parameters: dict[str, object] = {
+    return {
         "node_keys": Numbers([node_keys[name[0], name[1]] for name in names]),
         "accounts": array_literal(name[2] for name in names),
         "tags": list(tags),
         "tag_of": Numbers([tags[name[3]] for name in names]),
         "meter_id": TRAFFIC_METER_ID,
     }
-    ids = fetch_rows(connection, sql("collect/series_ids"), parameters, _SERIES_ID)
-    are_new = bool((ids["series_id"] == 0).any())
-    if are_new:
-        register_accounts(connection, [name[2] for name in names], opening_balance)
-        connection.execute(sql("collect/register_series").encode(), parameters)
-        ids = fetch_rows(connection, sql("collect/series_ids"), parameters, _SERIES_ID)
-    return RegisteredSeries(
-        ids["series_id"].astype(np.int64), ids["account_key"].astype(np.int64), are_new
-    )
 
 
 def known_series(
