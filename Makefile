@@ -50,7 +50,7 @@ format: install ## formats the code
 prove: install ## ten thousand random steps and 200 kills against an independent oracle; SEED=7 repeats
 	PYTHONPATH=tests $(BIN)/python -m proof.prove $(if $(SEED),--seed $(SEED))
 
-mutate: install ## breaks the pure rooms on purpose, about 2,000 times: which tests notice?
+mutate: install ## breaks the pure rooms on purpose, about 4,000 times: which tests notice?
 	$(BIN)/python tests/mutation/mutate.py
 
 break: install ## breaks each rule once, in a copy: which test notices? RULE=C5,R4 picks; WALK=1: the walk?

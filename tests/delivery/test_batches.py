@@ -95,6 +95,12 @@ def test_a_batch_knows_its_events() -> None:
     assert batch.sha256 == hashlib.sha256(TEN_BYTES * 2).digest()
 
 
+def test_the_first_minute_is_that_of_the_oldest_event_wherever_it_stands() -> None:
+    lines = [(Event("id", 1, HOUR.first_minute + minute), TEN_BYTES) for minute in (5, 3, 4)]
+    (batch,) = cut(lines, 50, 500)
+    assert batch.first_minute == HOUR.first_minute + 3
+
+
 def test_events_of_two_tenants_share_no_batch() -> None:
     tenants = ["a", "a", "b", "", "a"]
     lines = [(Event("id", 1, HOUR.first_minute, tenant), TEN_BYTES) for tenant in tenants]

@@ -215,10 +215,20 @@ def test_only_bytes_go_up_and_down(name: str) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        pytest.param(FIRST, {"corrects": None, "uplink_bytes": 30, "usage": 100}, id="first"),
+        pytest.param(
+            FIRST,
+            {"corrects": None, "uplink_bytes": 30, "downlink_bytes": 70, "usage": 100},
+            id="first",
+        ),
         pytest.param(
             CORRECTION,
-            {"corrects": FIRST.event_id, "uplink_bytes": -10, "usage": -5, "usage_total": 95},
+            {
+                "corrects": FIRST.event_id,
+                "uplink_bytes": -10,
+                "downlink_bytes": 5,
+                "usage": -5,
+                "usage_total": 95,
+            },
             id="correction",
         ),
         pytest.param(REQUESTS, {"uplink_bytes": None, "downlink_bytes": None}, id="other meter"),

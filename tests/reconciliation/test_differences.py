@@ -109,6 +109,12 @@ def test_status(examination: Examination, trials: list[Trial], status: str) -> N
     assert concluded("2026-04-08T12", "check", examination, trials).status == status
 
 
+def test_every_repair_is_told() -> None:
+    other = Trial(REMEDY, "A made again", is_cured=True)
+    result = concluded("2026-04-08T12", "check", Examination(), [CURED, NOT_CURED, other])
+    assert result.repaired == "A sent again; A made again"
+
+
 def test_parts_of_an_hour_add_up() -> None:
     parts = [
         Examination((Measure("bytes", 1, 2),), (Difference("A", "bytes", 1, 2),), skipped=True),
