@@ -42,6 +42,14 @@ def test_event_id_never_changes() -> None:
     assert str(uuid.uuid5(uuid.UUID("6f1d7a52-0b3e-5c49-9e0f-4f6d8a3c2b71"), parts)) == recorded
 
 
+def test_an_event_id_is_the_uuid_of_version_5_of_its_parts() -> None:
+    namespace = uuid.UUID("6f1d7a52-0b3e-5c49-9e0f-4f6d8a3c2b71")
+    for minute in range(50):
+        parts = f'["jp-1","prod","n","{ACCOUNT}","tcp","traffic_bytes",{minute},1]'
+        found = event_id("jp-1", "prod", "n", ACCOUNT, "tcp", "traffic_bytes", minute, 1)
+        assert found == str(uuid.uuid5(namespace, parts))
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -321,7 +321,7 @@ def test_an_answer_that_is_hardly_too_large_is_asked_again_for_half_at_most() ->
     assert paginator.limit == 60
 
 
-@pytest.mark.parametrize(("samples", "limit"), [(1, 31068), (5000, 6), (10**9, 2)])
+@pytest.mark.parametrize(("samples", "limit"), [(0, 5592405), (1, 31068), (5000, 6), (10**9, 2)])
 def test_how_many_snapshots_fit_into_a_first_page(samples: int, limit: int) -> None:
     assert fitting_limit(samples) == limit
 

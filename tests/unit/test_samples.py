@@ -358,6 +358,13 @@ def test_blocks_share_no_minute_and_leave_none_out() -> None:
         assert ((block.from_minute <= minutes) & (minutes < block.until_minute)).all()
 
 
+def test_repetitions_are_counted_over_all_blocks() -> None:
+    again = [each for each in long_hour() for _ in range(2)]
+    samples = collected(*again, block_samples=8)
+    assert len(list(samples.blocks())) > 2
+    assert samples.duplicates == sum(len(each.accounts) for each in long_hour())
+
+
 def test_blocks_may_be_read_twice() -> None:
     samples = collected(*long_hour(), block_samples=5)
 
