@@ -13,7 +13,8 @@ import pytest
 from fact_changes import CORRECTION, FIRST
 
 from billing_etl.batches import Batch, Event, digest_of_ids
-from billing_etl.batches.parquet import ParquetCutter, schema_of
+from billing_etl.batches.parquet import ParquetCutter, read_events, schema_of
+from billing_etl.errors import MismatchError
 from billing_etl.events import FactChange
 from billing_etl.events.columns import COLUMNS, row
 
@@ -89,6 +90,31 @@ def test_columns_are_compressed_with_zstd() -> None:
     (batch,) = cut(CHANGES)
     group = pq.ParquetFile(io.BytesIO(batch.payload)).metadata.row_group(0)
     assert {group.column(number).compression for number in range(len(COLUMNS))} == {"ZSTD"}
+
+
+def test_only_what_repeats_has_a_dictionary_and_nothing_is_arrows_own() -> None:
+    (batch,) = cut(CHANGES)
+    metadata = pq.ParquetFile(io.BytesIO(batch.payload)).metadata
+    columns = [metadata.row_group(0).column(number) for number in range(len(COLUMNS))]
+    plain = {each.path_in_schema for each in columns if not each.has_dictionary_page}
+    assert plain == {"event_id", "corrects"}
+    assert metadata.metadata is None
+
+
+def test_events_are_read_back_in_their_order() -> None:
+    (batch,) = cut([*CHANGES, CORRECTION])
+    assert read_events(batch.payload) == [
+        (each.event_id, each.account_uuid, each.usage) for each in [*CHANGES, CORRECTION]
+    ]
+
+
+def test_other_bytes_are_no_file_of_events() -> None:
+    with pytest.raises(MismatchError) as refused:
+        read_events(b"mine")
+    assert str(refused.value) == (
+        "batches: expected a Parquet file with event_id, account_uuid, usage, got one that cannot "
+        "be read (ArrowInvalid)"
+    )
 
 
 def test_memory_holds_a_group_of_rows_not_the_file() -> None:
