@@ -6,6 +6,7 @@ from typing import Any
 from airflow.plugins_manager import AirflowPlugin
 
 from billing_airflow import pools, preload
+from billing_airflow.deadlines import RunCreated
 
 
 class BillingPlugin(AirflowPlugin):
@@ -13,6 +14,7 @@ class BillingPlugin(AirflowPlugin):
 
     name = "billing"
     listeners = [pools, preload]  # noqa: RUF012 - declared so by the base class
+    deadline_references = [RunCreated]  # noqa: RUF012
     # The path is beside the UI's own, which may itself lie below one (`base_url`).
     external_views = [  # noqa: RUF012
         {

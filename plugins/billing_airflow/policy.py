@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from airflow.sdk import CronDataIntervalTimetable, Param
 from airflow.sdk.definitions.callback import SyncCallback
-from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+from airflow.sdk.definitions.deadline import DeadlineAlert
 
+from billing_airflow.deadlines import RunCreated
 from billing_etl.errors import UsageError
 from billing_etl.settings import Settings
 
@@ -56,15 +57,13 @@ def tell_late(context: Any) -> None:
 def told() -> dict[str, Any]:
     """What makes the runs of a DAG known: an alert when one fails or is late, its end after one.
 
-    The deadline counts from when a run was queued: a run by hand has no logical date.
+    The deadline counts from when a run was made: a run by hand has no logical date.
     """
     callbacks = {"on_failure_callback": tell_failure, "on_success_callback": tell_success}
     deadline = _settings("BILLING_ALERT_DEADLINE").alert_deadline
     if deadline is None:
         return callbacks
-    alert = DeadlineAlert(
-        DeadlineReference.DAGRUN_QUEUED_AT, deadline, SyncCallback(tell_late), name="in time"
-    )
+    alert = DeadlineAlert(RunCreated(), deadline, SyncCallback(tell_late), name="in time")
     return callbacks | {"deadline": alert}
 
 

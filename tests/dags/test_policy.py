@@ -99,7 +99,7 @@ def test_someone_is_told_when_a_run_fails(dag: Any, dag_id: str) -> None:
 def test_someone_is_told_when_a_scheduled_run_is_late(dag: Any) -> None:
     (alert,) = dag.deadline
     assert alert.interval.total_seconds() == 3600
-    assert type(alert.reference).__name__ == "DagRunQueuedAtDeadline"
+    assert type(alert.reference).__name__ == "RunCreated"
     assert alert.callback.path == "billing_airflow.policy.tell_late"
 
 

@@ -196,6 +196,12 @@ def test_airflow_collects_rates_delivers_and_reconciles(line: Line) -> None:
     assert (status["run_id"], status["finished_at"]) == (report["run_id"], report["finished_at"])
     assert (health.status_code, health.json()) == (200, {"status": "ok", "message": ""})
 
+    # A run that failed can be cleared, which Airflow does not do with each kind of deadline.
+    failed, state = line.trigger("collect_and_rate", sources=["nobody"])
+    assert state == "failed"
+    line.api.clear_task("collect_and_rate", failed, "list_sources")
+    assert line.api.wait_run("collect_and_rate", failed, PATIENCE_SECONDS).state == "failed"
+
     # A cleared task and a second backfill change no row and send no byte.
     stored, delivered = row_versions(line.database_url), line.objects()
     last_hour = line.hours.end.previous
