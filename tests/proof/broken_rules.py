@@ -364,8 +364,9 @@ DELIVERY: Final = (
         "Sealing",
         "objects are sent before what was sealed is committed",
         "billing_etl/pipeline/deliver.py",
-        "\n    sent = send(sending, hour, meter)",
-        "\n        sent = send(sending, hour, meter)",
+        "is_sealed = not waits_for and seal(sealing, hour, meter)\n",
+        "is_sealed = not waits_for and seal(sealing, hour, meter)\n"
+        "        send(sending, hour, meter)\n",
         _DELIVER + "test_a_crash_around_the_put_is_healed_by_the_next_run",
         _WITHOUT_CRASH,
     ),
