@@ -242,6 +242,10 @@ def test_collecting_again_is_followed_to_its_end(browser: Browser, week: httpx.C
         expect(progress).to_contain_text("Collected and rated: 0 samples, 0 facts changed")
         # The map shows it by itself.
         expect(red).to_have_count(before - 1)
+        # And so does what stands beside it.
+        details = page.locator("#details")
+        expect(details.locator(".when .chip")).not_to_have_text("failed")
+        expect(details.locator(".failure")).to_have_count(0)
 
 
 def test_a_refused_job_says_why(browser: Browser, week: httpx.Client) -> None:

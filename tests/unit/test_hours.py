@@ -238,5 +238,10 @@ def test_anything_else_is_no_month(text: str) -> None:
         parse_date(text, "%Y-%m")
 
 
+def test_a_year_beyond_those_that_hours_are_counted_in_is_named() -> None:
+    with pytest.raises(ValueError, match=r"^not a year from 1970 to 2968: '2969-01'$"):
+        parse_date("2969-01", "%Y-%m")
+
+
 def test_the_period_of_the_last_month_ends_within_the_hours() -> None:
     assert parse_hour("2969-01-31T23") > Hour.of(parse_date("2968-12", "%Y-%m"))

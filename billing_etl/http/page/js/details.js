@@ -16,7 +16,7 @@ const EVENTS = {
 
 let asked = 0;
 
-/** Opens the panel. `site` has can_collect, collectable, run_link and refresh. */
+/** Opens the panel. `site` has can_collect, collectable, run_link, refresh and letter. */
 export async function openDetails(site, source, at, letter) {
   const panel = byId("details");
   const ticket = ++asked;
@@ -32,14 +32,27 @@ export async function openDetails(site, source, at, letter) {
     el("h2", { tabindex: "-1" }, source.source_id),
     el("button", { type: "button", class: "quiet", "aria-label": "Close the details", onclick: close }, "✕"),
   );
-  const when = el("p", { class: "when" }, `${hourSpan(at)} UTC `, chip(STATES[letter].name, stateClass(letter)));
+  const mark = el("span");
+  const when = el("p", { class: "when" }, `${hourSpan(at)} UTC `, mark);
   const body = el("div", { "aria-live": "polite" }, el("p", { class: "muted" }, "Loading …"));
   fill(panel, head, when, body);
+  const show = (now) => fill(mark, chip(STATES[now].name, stateClass(now)));
+  const ask = () => get("v1/page/hour", { source: source.source_id, hour: hourLabel(at) });
+  show(letter);
   panel.hidden = false;
   head.firstChild.focus();
   try {
-    const found = await get("v1/page/hour", { source: source.source_id, hour: hourLabel(at) });
-    if (ticket === asked) fill(body, actions(site, source, at, found), facts(letter, found));
+    const found = await ask();
+    if (ticket !== asked) return;
+    const known = el("div", {}, facts(letter, found));
+    // What the collection said stays beside what is known since.
+    const renew = async () => {
+      const [now, renewed] = [site.letter(source.source_id, at) ?? letter, await ask()];
+      if (ticket !== asked) return;
+      show(now);
+      fill(known, facts(now, renewed));
+    };
+    fill(body, actions(site, source, at, found, renew), known);
   } catch (error) {
     if (ticket === asked) fill(body, el("p", { class: "banner bad" }, error.message));
   }
@@ -47,7 +60,7 @@ export async function openDetails(site, source, at, letter) {
 
 // --- what to do -----------------------------------------------------------------------------------
 
-function actions(site, source, at, { known, log_link: log, failed_log_link: failedLog }) {
+function actions(site, source, at, { known, log_link: log, failed_log_link: failedLog }, renew) {
   const link = failedLog ?? log;
   const progress = el("div", { class: "progress", role: "status" });
   const parts = [];
@@ -57,7 +70,7 @@ function actions(site, source, at, { known, log_link: log, failed_log_link: fail
   }
   if (site.can_collect && site.collectable.includes(source.source_id)) {
     const button = el("button", { type: "button", class: "primary" }, "Collect again");
-    button.addEventListener("click", () => collectAgain(site, source.source_id, at, button, progress));
+    button.addEventListener("click", () => collectAgain(site, source.source_id, at, button, progress, renew));
     parts.unshift(button);
   }
   return el("div", { class: "actions" }, parts, why(site, source, link, known), progress);

@@ -63,9 +63,15 @@ function showChosen() {
   const { coverage } = state;
   if (!coverage) return;
   const sources = chosen(coverage.sources, byId("filter").value, byId("order").value);
-  const site = { ...coverage, refresh: load };
+  const site = { ...coverage, refresh: load, letter };
   const open = (source, at, letter) => openDetails(site, source, at, letter);
   (byId("as-table").checked ? showHours : showMap)(byId("coverage"), coverage, sources, open);
+}
+
+/** The state of an hour of a source as it was loaded last; undefined when it is not shown. */
+function letter(sourceId, at) {
+  const { sources, from_hour: from } = state.coverage;
+  return sources.find((source) => source.source_id === sourceId)?.states[(at - Date.parse(from)) / HOUR_MS];
 }
 
 // --- what went wrong ------------------------------------------------------------------------------
