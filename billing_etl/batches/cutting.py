@@ -149,8 +149,14 @@ def _id_line(event_id: str) -> bytes:
 
 
 def compress(payload: bytes) -> bytes:
-    """zstd with its checksum: equal payloads are stored as equal bytes."""
-    return zstandard.ZstdCompressor(_ZSTD_LEVEL, write_checksum=True).compress(payload)
+    """zstd with its checksum: equal payloads are stored as equal bytes.
+
+    Piece by piece: in one go the result is written where as much as the payload would have room,
+    and of many that are held together, what is left over between them is of no use to any.
+    """
+    compressor = zstandard.ZstdCompressor(_ZSTD_LEVEL, write_checksum=True)
+    pieces = compressor.compressobj(size=len(payload))
+    return pieces.compress(payload) + pieces.flush()
 
 
 def decompress(stored: bytes) -> bytes:
