@@ -98,13 +98,16 @@ function dayRow(columns) {
 
 function hourRow(columns) {
   const every = columns.length <= WORDS_UP_TO ? 1 : columns.length <= 72 ? 3 : 12;
+  // The number reaches over the cells to its right: at the end it would make the map wider than its frame.
+  const room = Math.ceil(every / 4);
   return el(
     "tr",
     { "aria-hidden": "true" },
     el("td", { class: "corner" }, "source, lag"),
-    columns.map((at) => {
+    columns.map((at, index) => {
       const hour = new Date(at).getUTCHours();
-      return el("td", { class: hour === 0 ? "hour midnight" : "hour" }, hour % every ? "" : el("span", {}, clock(at).slice(0, 2)));
+      const isNamed = hour % every === 0 && index + room <= columns.length;
+      return el("td", { class: hour === 0 ? "hour midnight" : "hour" }, isNamed ? el("span", {}, clock(at).slice(0, 2)) : "");
     }),
   );
 }
