@@ -151,8 +151,8 @@ def _id_line(event_id: str) -> bytes:
 def compress(payload: bytes) -> bytes:
     """zstd with its checksum: equal payloads are stored as equal bytes.
 
-    Piece by piece: in one go the result is written where as much as the payload would have room,
-    and of many that are held together, what is left over between them is of no use to any.
+    Piece by piece: in one go zstd writes into a buffer as large as the payload, which is shrunk
+    where it stands. Of results held together each would leave a gap too small for the next one.
     """
     compressor = zstandard.ZstdCompressor(_ZSTD_LEVEL, write_checksum=True)
     pieces = compressor.compressobj(size=len(payload))

@@ -216,7 +216,16 @@ begin
     return total;
 end $$;
 
--- As before, but never a partition for closings of days that are gone: what look-back finds there has its place.
+-- The first hour that a new partition of a table may hold: what lies before it is archived, or has its place elsewhere.
+create function billing_core.partitions_begin(parent text) returns int language sql stable
+security definer set search_path = pg_catalog, pg_temp as $$
+    select case parent
+        when 'facts' then billing_core.archive_end()
+        when 'closings' then billing_core.closings_kept_end()
+    end
+$$;
+
+-- As before, but asks that function, so that the next rule needs no new copy of this one.
 create or replace function billing_core.ensure_day_partition(day int) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -231,8 +240,7 @@ begin
     loop
         child := parent.name || '_' || label;
         continue when to_regclass('billing_core.' || child) is not null;
-        continue when parent.name = 'facts' and day * 24 < billing_core.archive_end();
-        continue when parent.name = 'closings' and day * 24 < billing_core.closings_kept_end();
+        continue when day * 24 < billing_core.partitions_begin(parent.name);
         perform pg_advisory_xact_lock(hashtext('billing_core.ensure_day_partition'));
         begin
             execute format('create table billing_core.%I (like billing_core.%I including all, check (%I >= %s and %I < %s))',

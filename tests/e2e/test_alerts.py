@@ -1,10 +1,10 @@
 """Alerts, metrics and a dry run through a real Airflow: callbacks where it really calls them."""
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from e2e.test_scheduler import PATIENCE_SECONDS, TOKEN, history, served
 from receivers import HttpReceiver, StatsdReceiver, http_receiver
 from stored_rows import rows
+from waiting import wait_until
 
 from billing_etl.hours import Hour, HourRange
 from billing_etl.local.airflow import LocalAirflow
@@ -24,6 +25,8 @@ from billing_etl.settings import SETTINGS
 pytestmark = pytest.mark.e2e
 
 SECRET = "s3cr3t-0f-the-webhook"
+
+eventually = partial(wait_until, seconds=PATIENCE_SECONDS, pause_seconds=1)
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,6 @@ class Site:
 
         eventually(lambda: bool(found()))
         return found()[0]
-
-
-def eventually(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(1)
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ import os
 import re
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -33,6 +32,7 @@ from page.in_airflow import (
 )
 from playwright.sync_api import Browser, FrameLocator, Page, expect
 from scratch import scratch_directory
+from waiting import wait_until
 
 from billing_etl.settings import SETTINGS
 
@@ -112,7 +112,11 @@ def walk() -> Iterator[Walk]:
         def printed() -> str:
             return Path(log.name).read_text("utf-8")
 
-        wait(lambda: running.poll() is not None or "Running until Ctrl-C." in printed())
+        wait_until(
+            lambda: running.poll() is not None or "Running until Ctrl-C." in printed(),
+            PATIENCE_SECONDS,
+            2,
+        )
         output = printed()
         assert running.poll() is None, output
         assert missing(first.shown, output) == [], output
@@ -139,13 +143,6 @@ def _interrupt(running: "subprocess.Popen[bytes]") -> None:
         running.wait(120)
 
 
-def wait(until: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not until():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(2)
-
-
 def test_1_run_it(walk: Walk) -> None:
     for _ in walk.step(1):
         pass
@@ -164,7 +161,7 @@ def test_2_find_why_an_hour_is_red(walk: Walk) -> None:
         (found,) = [row["last_error"] for row in sources if row["source_id"] == BROKEN]
         return str(found or "")
 
-    wait(error)
+    wait_until(error, PATIENCE_SECONDS, 2)
     for _ in steps:
         pass
     said = error()

@@ -5,11 +5,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
+from waiting import wait_until
 
 from billing_etl.local.processes import Account, ManagedProcess, free_ports, is_free
 
@@ -30,13 +30,6 @@ ManagedProcess(["sh", "-c", *sys.argv[2:]], log=Path(sys.argv[1]))
 print("owner", flush=True)
 time.sleep(600)
 """
-
-
-def wait_until(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SOON_SECONDS
-    while not what():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -76,7 +69,7 @@ def test_the_environment_is_the_given_one(tmp_path: Path) -> None:
 
 def test_stop_ends_the_whole_family(tmp_path: Path, mark: str) -> None:
     with family(tmp_path / "log", mark, grace_seconds=1):
-        wait_until(lambda: len(sleepers(mark)) == 3)
+        wait_until(lambda: len(sleepers(mark)) == 3, SOON_SECONDS)
     assert sleepers(mark) == []
 
 
@@ -84,7 +77,7 @@ def test_stop_lets_the_command_end_in_order(tmp_path: Path) -> None:
     log = tmp_path / "log"
     command = ["sh", "-c", "trap 'echo bye; exit 0' INT; echo ready; while :; do sleep 0.05; done"]
     process = ManagedProcess(command, log=log, stop_signal=signal.SIGINT)
-    wait_until(lambda: "ready" in log.read_text())
+    wait_until(lambda: "ready" in log.read_text(), SOON_SECONDS)
     process.stop()
     assert process.exit_code == 0
     assert log.read_text() == "ready\nbye\n"
@@ -94,7 +87,7 @@ def test_what_does_not_end_is_killed_after_the_grace(tmp_path: Path) -> None:
     log = tmp_path / "log"
     command = ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done"]
     process = ManagedProcess(command, log=log, grace_seconds=0.2)
-    wait_until(lambda: "ready" in log.read_text())
+    wait_until(lambda: "ready" in log.read_text(), SOON_SECONDS)
     process.stop()
     assert process.exit_code == 128 + signal.SIGKILL
 
@@ -119,19 +112,19 @@ def test_nothing_outlives_an_owner_that_is_killed(tmp_path: Path, mark: str) -> 
         [sys.executable, "-c", OWNER, tmp_path / "log", FAMILY, "family", mark],
         stdout=subprocess.PIPE,
     )
-    wait_until(lambda: len(sleepers(mark)) == 3)
+    wait_until(lambda: len(sleepers(mark)) == 3, SOON_SECONDS)
     owner.kill()
     owner.wait()
-    wait_until(lambda: sleepers(mark) == [])
+    wait_until(lambda: sleepers(mark) == [], SOON_SECONDS)
 
 
 def test_the_command_dies_with_a_guardian_that_is_killed(tmp_path: Path, mark: str) -> None:
     process = ManagedProcess(["sleep", mark], log=tmp_path / "log")
-    wait_until(lambda: len(sleepers(mark)) == 1)
+    wait_until(lambda: len(sleepers(mark)) == 1, SOON_SECONDS)
     guardian = sleepers(mark)[0].parent()
     assert guardian is not None
     guardian.kill()
-    wait_until(lambda: sleepers(mark) == [])
+    wait_until(lambda: sleepers(mark) == [], SOON_SECONDS)
     process.stop()
 
 
@@ -143,11 +136,11 @@ def test_a_fork_of_the_owner_does_not_keep_the_family_alive(tmp_path: Path, mark
         start_new_session=True,
     )
     try:
-        wait_until(lambda: len(psutil.Process(owner.pid).children()) == 2)
-        wait_until(lambda: len(sleepers(mark)) == 3)
+        wait_until(lambda: len(psutil.Process(owner.pid).children()) == 2, SOON_SECONDS)
+        wait_until(lambda: len(sleepers(mark)) == 3, SOON_SECONDS)
         owner.kill()
         owner.wait()
-        wait_until(lambda: sleepers(mark) == [])
+        wait_until(lambda: sleepers(mark) == [], SOON_SECONDS)
     finally:
         os.killpg(owner.pid, signal.SIGKILL)
 
