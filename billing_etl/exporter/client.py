@@ -130,6 +130,8 @@ class ExporterClient:
         self.report = FetchReport()
         self._sleep = sleep
         self._known = KnownText()
+        # The body of the page before, for the next one: untouched memory costs more than to read.
+        self._spare = bytearray()
         self._token = token or source.token
         if not self._token and not source.client_cert:
             raise UsageError(
@@ -261,7 +263,7 @@ class ExporterClient:
         parameters = httpx.QueryParams(
             since=question.since, until=question.until, limit=question.limit
         )
-        body, end = bytearray(), 0
+        body, self._spare, end = self._spare, bytearray(), 0
         try:
             with self._http.stream("GET", url, params=parameters) as response:
                 report.date_ns = _newest(report.date_ns, response.headers.get("Date", ""))
@@ -271,7 +273,8 @@ class ExporterClient:
                 if usable and length.isdecimal():
                     if int(length) > wanted:
                         raise _TooLargeError(int(length))
-                    body = bytearray(int(length))  # a growing one is copied time and again
+                    if int(length) > len(body):
+                        body = bytearray(int(length))  # a growing one is copied time and again
                 for chunk in response.iter_bytes():
                     body[end : end + len(chunk)] = chunk
                     end += len(chunk)
@@ -281,16 +284,17 @@ class ExporterClient:
             raise self._transport_error(error) from None
         if usable and end > wanted:
             raise _TooLargeError
-        del body[end:]
-        match _verdict(response, bytes(body[:_QUOTED_BODY_BYTES])):
+        match _verdict(response, bytes(body[: min(end, _QUOTED_BODY_BYTES)])):
             case Retry(got, after_seconds):
                 raise _AgainError(got, after_seconds)
             case Fail(got, remedy):
                 raise TerminalError(f"expected a JSON page, got {got}; {remedy}")
         try:
-            return decode_page(body, self._known), len(body)
+            page = decode_page(memoryview(body)[:end], self._known)
         except RetryableError as error:
             raise _AgainError(str(error)) from None
+        self._spare = body
+        return page, end
 
     def _transport_error(self, error: httpx.RequestError) -> _AgainError | TerminalError:
         cause: BaseException | None = error

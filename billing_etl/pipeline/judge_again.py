@@ -236,7 +236,7 @@ def _first_minute_facts(
     )
     at = np.flatnonzero(differs)
     series, minutes = closings["series_id"][at], closings["first_ns"][at] // NS_PER_MINUTE
-    facts = facts_at(connection, series.tolist(), minutes.tolist())
+    facts = facts_at(connection, series, minutes)
     known = {
         (int(fact["series_id"]), int(fact["minute"])): (
             int(fact["uplink_quantity"]),

@@ -68,9 +68,8 @@ def rows_of(dtype: np.dtype[np.void], columns: Mapping[str, Any]) -> Rows:
     return rows
 
 
-def minute_bounds(rows: Rows) -> dict[str, int]:
-    """The minutes of rows as ``from_minute`` and ``until_minute`` (exclusive) of a statement."""
-    minutes = rows["minute"]
+def minute_bounds(minutes: NDArray[Any]) -> dict[str, int]:
+    """Minutes as ``from_minute`` and ``until_minute`` (exclusive) of a statement."""
     return {"from_minute": int(minutes.min()), "until_minute": int(minutes.max()) + 1}
 
 

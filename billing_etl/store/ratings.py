@@ -322,7 +322,8 @@ def write_ratings(connection: Connection, changed: Rows) -> None:
     if len(changed):
         staged = stage_rows(connection, "staged_ratings", "billing_core.facts", changed)
         connection.execute(
-            composed.SQL(sql("rate/update_facts")).format(staged=staged), minute_bounds(changed)
+            composed.SQL(sql("rate/update_facts")).format(staged=staged),
+            minute_bounds(changed["minute"]),
         )
 
 

@@ -1,7 +1,6 @@
--- Purpose: stored facts of a source within some minutes. Grain: series and minute.
+-- Purpose: measured values of a source's stored facts within some minutes. Grain: series and minute.
 -- Parameters: source_key, from_minute, until_minute (exclusive).
-select f.uplink_quantity, f.downlink_quantity, f.included_quantity, f.series_id, f.minute, f.rate_id,
-       f.spans_minutes, f.revision, f.sealing, f.is_reset
+select f.uplink_quantity, f.downlink_quantity, f.series_id, f.minute, f.spans_minutes, f.is_reset
 from billing_core.facts f
 join billing_core.series s using (series_id)
 join billing_core.nodes n using (node_key)
