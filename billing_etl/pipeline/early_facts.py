@@ -257,10 +257,7 @@ class StoredHour:
     def facts_of(self, block: SampleBlock) -> Rows:
         """Those of the block's minutes."""
         is_in = (self._minute >= block.from_minute) & (self._minute < block.until_minute)
-        at = np.flatnonzero(is_in)
-        if len(at) and at[-1] - at[0] + 1 == len(at):  # as they were written
-            return self._rows[at[0] : at[-1] + 1]
-        return self._rows[at]
+        return self._rows.compress(is_in)
 
     def judge(self, served: ServedHour, policy: CounterPolicy) -> WholeHour | None:
         """As ``KnownSeries.judge``."""
