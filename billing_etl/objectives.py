@@ -37,14 +37,15 @@ RULES: Final = (
         "seconds",
         "source {subject}: facts are {value} behind, more than {threshold}",
         "`billing-etl status` shows its last error, the log of its `collect` task in DAG "
-        "collect_and_rate the rest; the next run collects what is open",
+        "collect_and_rate the rest; without an error, see whether that DAG is paused; the next "
+        "run collects what is open",
     ),
     Rule(
         "undelivered_age",
         "seconds",
         "{subject}: events wait for delivery since {value}, longer than {threshold}",
-        "last_error in billing.delivery_health and the log of DAG export_hourly say why; the next "
-        "run sends what waits",
+        "last_error in billing.delivery_health and the log of DAG export_hourly say why; without "
+        "an error, see whether that DAG is paused; the next run sends what waits",
     ),
     Rule(
         "open_findings",

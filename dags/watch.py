@@ -2,12 +2,12 @@
 
 **Runs** every five minutes. The objectives (view `billing.objectives`) are compared with the
 settings `BILLING_ALERT_*`; one that is broken is an alert (view `billing.alerts`), with what is
-wrong, since when, and what to do. Each Airflow connection that `BILLING_ALERT_CONNECTIONS` names,
-and that exists, is told once when an alert opens, again every `BILLING_ALERT_REMINDER`, and once
-when it is over.
+wrong, since when, and what to do. Each Airflow connection that `BILLING_ALERT_CONNECTIONS` names is
+told once when an alert opens, again every `BILLING_ALERT_REMINDER`, and once when it is over.
 
-**Failure.** The run fails when a connection did not take a notice; the notice stays and is sent by
-a later run, under the same id. A broken objective fails no run: that is what it is for.
+**Failure.** The run fails when a connection cannot be read, or did not take a notice; the notice
+stays and is sent by a later run, under the same id. The other connections are told of that failure.
+A broken objective fails no run: that is what it is for.
 
 **Params**: none.
 
@@ -36,8 +36,8 @@ with DAG(
     tags=["billing", "alerts"],
     on_failure_callback=policy.tell_failure,
 ):
-
-    @task
+    # While a receiver holds it up, nobody is told anything.
+    @task(execution_timeout=2 * policy.WATCH_EVERY)
     def look() -> dict[str, Any]:
         """Opens and closes alerts, sends notices and metrics."""
         from billing_airflow.watching import look_around

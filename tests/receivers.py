@@ -14,10 +14,14 @@ from typing import Any
 
 @dataclass
 class HttpReceiver:
-    """What was posted; ``status`` is the answer to everything from now on."""
+    """What was posted; ``status`` is the answer to everything from now on.
+
+    ``body_never_ends``: its body is promised and does not come.
+    """
 
     url: str = ""
     status: int = 200
+    body_never_ends: bool = False
     posts: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)
 
     @property
@@ -30,11 +34,13 @@ def http_receiver() -> Iterator[HttpReceiver]:
     received = HttpReceiver()
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # the connection stays open
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             received.posts.append((self.path, dict(self.headers), json.loads(body)))
             self.send_response(received.status)
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", "1" if received.body_never_ends else "0")
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:

@@ -2,7 +2,7 @@
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
@@ -48,25 +48,26 @@ def task_engine() -> Iterator[Engine]:
         raise AirflowFailException(str(error)) from error
 
 
-def read_settings(*, with_tokens: bool = True) -> Settings:
+def read_settings(*, only: Sequence[str] | None = None) -> Settings:
     """Settings of the environment and of Airflow's connections; see `task_engine`.
 
-    ``with_tokens``: False for who asks neither an exporter nor S3, and may not read connections.
+    ``only``: names of those that are read, the others being as they are by default; for who asks
+    neither an exporter nor S3.
     """
     environment = dict(os.environ)
+    if only is not None:
+        environment = {name: environment.get(name, "") for name in only}
     if not environment.get("DATABASE_URL"):
         database = _connection(DATABASE_CONNECTION)
         if database is not None:
             environment["DATABASE_URL"] = database.get_uri()
-    if with_tokens and not environment.get("AWS_ACCESS_KEY_ID"):
+    if only is None and not environment.get("AWS_ACCESS_KEY_ID"):
         keys = _connection(S3_CONNECTION)
         if keys is not None:
             # Where the standard AWS chain looks first; a task has a process of its own.
             os.environ["AWS_ACCESS_KEY_ID"] = keys.login or ""
             os.environ["AWS_SECRET_ACCESS_KEY"] = keys.password or ""
-    return Settings.from_environment(
-        environment, connection_token=_connection_token, with_tokens=with_tokens
-    )
+    return Settings.from_environment(environment, connection_token=_connection_token)
 
 
 def _connection(connection_id: str) -> Connection | None:

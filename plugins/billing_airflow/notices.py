@@ -7,6 +7,7 @@ an HTTP status or the kind of error, never an address.
 
 import html
 import logging
+import os
 from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -18,29 +19,47 @@ from airflow.sdk.exceptions import AirflowNotFoundException, AirflowSecretsBacke
 from billing_etl.errors import BillingError, RetryableError, UsageError
 from billing_etl.pipeline.alerts import send_notices
 from billing_etl.pipeline.engine import Engine
-from billing_etl.settings import is_loopback
+from billing_etl.settings import Settings, is_loopback
 
 _TIMEOUT_SECONDS: Final = 10
 _SLACK: Final = "https://hooks.slack.com/services"
+_MAY_BE_MISSING: Final = Settings().alert_connections
 _TYPES: Final = ("http", "https", "slackwebhook", "smtp")
 
 _log = logging.getLogger(__name__)
 
 
-def existing(connection_ids: Sequence[str]) -> list[str]:
-    """Those of the connections that exist; an alert without any is on record only.
+def usable(connection_ids: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Those of the connections that can be read, and what is wrong with those that cannot.
+
+    Only the default may be missing: an alert is then on record only. Airflow takes one that cannot
+    be read for one that is missing; whoever named it believes that somebody is told.
 
     The callback of a deadline may read those of the environment only: Airflow 3.3 gives its
     process no right to the others. They are told by the next run of `watch`.
     """
-    found = []
+    found: list[str] = []
+    errors: dict[str, str] = {}
     for each in connection_ids:
+        variable = f"AIRFLOW_CONN_{each.upper()}"
         try:
-            if _connection(each) is not None:
-                found.append(each)
+            connection = _connection(each)
         except AirflowSecretsBackendAccessDenied:
             _log.info("connection %s cannot be read here; the DAG watch sends to it", each)
-    return found
+            continue
+        if connection is not None:
+            found.append(each)
+        elif os.environ.get(variable):
+            errors[each] = (
+                f"connection {each}: expected JSON or an address in {variable}, got what Airflow "
+                "cannot read; correct it"
+            )
+        elif each not in _MAY_BE_MISSING:
+            errors[each] = (
+                f"connection {each}: expected one, got none that Airflow can read; add it, or take "
+                "it out of BILLING_ALERT_CONNECTIONS"
+            )
+    return found, errors
 
 
 def _connection(connection_id: str) -> Connection | None:
@@ -138,12 +157,14 @@ class WebhookNotifier(BaseNotifier):
         Raises:
             RetryableError: no answer, or another one than 2xx; redirects are not followed.
         """
-        with httpx.Client(timeout=_TIMEOUT_SECONDS, trust_env=False, auth=self._auth) as client:
-            answer = client.post(self._url, json=self._document, headers=self._headers)
-        if not answer.is_success:
-            raise RetryableError(
-                f"connection {self._connection_id}: expected 2xx, got {answer.status_code}"
-            )
+        with (
+            httpx.Client(timeout=_TIMEOUT_SECONDS, trust_env=False, auth=self._auth) as client,
+            # The status says it all: a body that is long or never ends is not waited for.
+            client.stream("POST", self._url, json=self._document, headers=self._headers) as answer,
+        ):
+            status = answer.status_code
+        if not 200 <= status < 300:
+            raise RetryableError(f"connection {self._connection_id}: expected 2xx, got {status}")
 
 
 def _address(connection: Connection) -> str:

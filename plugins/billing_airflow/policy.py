@@ -60,7 +60,7 @@ def told() -> dict[str, Any]:
     The deadline counts from when a run was made: a run by hand has no logical date.
     """
     callbacks = {"on_failure_callback": tell_failure, "on_success_callback": tell_success}
-    deadline = _settings("BILLING_ALERT_DEADLINE").alert_deadline
+    deadline = setting("BILLING_ALERT_DEADLINE").alert_deadline
     if deadline is None:
         return callbacks
     alert = DeadlineAlert(RunCreated(), deadline, SyncCallback(tell_late), name="in time")
@@ -112,11 +112,11 @@ def source_param() -> dict[str, Param]:
 
 def running_hour_interval() -> timedelta | None:
     """``COLLECT_INTERVAL`` when it is shorter than an hour, else None."""
-    interval = _settings("COLLECT_INTERVAL").collect_interval
+    interval = setting("COLLECT_INTERVAL").collect_interval
     return interval if interval < timedelta(hours=1) else None
 
 
-def _settings(name: str) -> Settings:
+def setting(name: str) -> Settings:
     """One setting, the others as they are by default.
 
     A malformed value gives the default too: a DAG file must load, and every task names the bad

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from airflow.configuration import conf
 
-from billing_airflow import notices
+from billing_airflow import notices, policy
 from billing_airflow.context import read_settings
-from billing_etl.errors import BillingError
+from billing_etl.errors import BillingError, UsageError
 from billing_etl.pipeline.alerts import (
     DAG_FAILED,
     DEADLINE_MISSED,
@@ -25,8 +25,10 @@ from billing_etl.pipeline.alerts import (
     raise_alert,
 )
 from billing_etl.pipeline.engine import Engine
+from billing_etl.settings import Settings
 
 _SCHEDULED: Final = "scheduled"
+_NEEDED: Final = ("DATABASE_URL", "BILLING_ALERT_CONNECTIONS", "BILLING_ALERT_REMINDER")
 
 _log = logging.getLogger(__name__)
 
@@ -41,8 +43,8 @@ def dag_failed(context: Mapping[str, Any]) -> None:
 def dag_succeeded(context: Mapping[str, Any]) -> None:
     """Ends the alerts of the DAG."""
     try:
-        engine = Engine(read_settings(with_tokens=False))
-        connections = notices.existing(engine.settings.alert_connections)
+        engine = Engine(_settings())
+        connections, _ = notices.usable(engine.settings.alert_connections)
         end_alerts(engine, context["dag"].dag_id, connections)
         notices.send_pending(engine, connections)
     except BillingError as error:  # the next success ends them
@@ -65,9 +67,18 @@ def _remedy(dag_id: str, run_id: str) -> str:
     return f"the logs of its tasks say why: {address}; clear the task when the cause is gone"
 
 
+def _settings() -> Settings:
+    """Those that telling needs and no others: a malformed one may be why the run failed."""
+    try:
+        return read_settings(only=_NEEDED)
+    except UsageError as error:
+        _log.error("%s", error)
+        return policy.setting("BILLING_ALERT_CONNECTIONS")
+
+
 def _tell(alert: Alert) -> None:
-    settings = read_settings(with_tokens=False)
-    connections = notices.existing(settings.alert_connections)
+    settings = _settings()
+    connections, _ = notices.usable(settings.alert_connections)
     _log.error("%s; %s", alert.what, alert.remedy)
     engine = Engine(settings)
     try:

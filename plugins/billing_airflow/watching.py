@@ -12,16 +12,20 @@ WATCH: Final = "watch"
 
 
 def look_around(engine: Engine) -> dict[str, Any]:
-    """Opens and closes alerts, sends metrics and notices; gives the open alerts by rule.
+    """Opens and closes alerts, sends notices and metrics; gives the open alerts by rule.
 
     Raises:
-        RetryableError: a connection did not take its notice; it is sent again.
+        RetryableError: a connection cannot be read, or did not take its notice; it is sent again.
     """
-    connections = notices.existing(engine.settings.alert_connections)
-    end_alerts(engine, WATCH, connections)  # it runs: no callback is needed to say so
+    connections, errors = notices.usable(engine.settings.alert_connections)
     alerts = watch(engine, connections)
+    errors |= notices.send_pending(engine, connections)
     send_state_metrics(engine)
-    errors = notices.send_pending(engine, connections)
+    if not errors:
+        # This run succeeds: no callback is needed to say so. Ended any earlier, the alert about
+        # `watch` itself would be told anew by each run that fails on the same connection.
+        end_alerts(engine, WATCH, connections)
+        errors = notices.send_pending(engine, connections)
     if errors:
         raise RetryableError("; ".join(errors.values()))
     return {

@@ -141,6 +141,13 @@ def test_only_2xx_has_taken_it(connect: Any, receiver: HttpReceiver, status: int
     assert len(receiver.posts) == 1
 
 
+def test_the_status_is_enough(connect: Any, receiver: HttpReceiver) -> None:
+    connect(conn_type="http", host=receiver.url)
+    receiver.body_never_ends = True
+    send()  # waiting for the body would fail, as it never comes
+    assert receiver.documents == [MESSAGE]
+
+
 def test_plain_http_to_another_machine_can_be_allowed(connect: Any) -> None:
     from airflow.sdk import Connection
     from billing_airflow.notices import notifier_of
@@ -162,7 +169,7 @@ def test_watch_tells_once_that_facts_are_late_and_once_that_they_are_not(
 ) -> None:
     connect(conn_type="http", host=receiver.url, password=SECRET)
     connect("on_call", conn_type="slackwebhook", host=receiver.url, password="x")
-    monkeypatch.setenv("BILLING_ALERT_CONNECTIONS", "billing_alerts,on_call,not_there")
+    monkeypatch.setenv("BILLING_ALERT_CONNECTIONS", "billing_alerts,on_call")
     monkeypatch.setenv("BILLING_ALERT_RETENTION_USED", "off")
     exporters.add("jp-1", [snapshot("2026-04-08T12:00:03Z"), snapshot("2026-04-08T12:59:03Z")])
     hours = {"from_hour": "2026-04-08T12", "to_hour": "2026-04-08T13"}
@@ -190,11 +197,7 @@ def test_a_receiver_that_is_away_fails_the_run_and_gets_its_notice_later(
     from billing_airflow.watching import look_around
 
     connect(conn_type="http", host=receiver.url, password=SECRET)
-    with psycopg.connect(database_url) as connection:
-        connection.execute(
-            "insert into billing_core.findings (kind, subject, message, run_id)"
-            " values ('conflicting_samples', 'x', 'x', 0)"
-        )
+    open_a_finding(database_url)
     engine = Engine(Settings.from_environment(os.environ))
     receiver.status = 503
     with pytest.raises(RetryableError, match="billing_alerts: expected 2xx, got 503"):
@@ -204,6 +207,92 @@ def test_a_receiver_that_is_away_fails_the_run_and_gets_its_notice_later(
         look_around(engine)
     in_vain, taken = receiver.documents
     assert (in_vain["id"], in_vain["kind"]) == (taken["id"], "opened")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "connection on_call: expected one, got none that Airflow can read"),
+        ("{not json", "connection on_call: expected JSON or an address in AIRFLOW_CONN_ON_CALL"),
+    ],
+)
+def test_a_connection_that_cannot_be_read_fails_the_run_and_the_others_are_told(
+    exporters: Exporters, database_url: str, connect: Any, receiver: HttpReceiver,
+    monkeypatch: pytest.MonkeyPatch, value: str | None, text: str,
+) -> None:  # fmt: skip
+    from billing_airflow.watching import look_around
+
+    connect(conn_type="http", host=receiver.url)
+    monkeypatch.setenv("BILLING_ALERT_CONNECTIONS", "on_call,billing_alerts")
+    if value is not None:
+        monkeypatch.setenv("AIRFLOW_CONN_ON_CALL", value)
+    open_a_finding(database_url)
+    engine = Engine(Settings.from_environment(os.environ))
+    with pytest.raises(RetryableError, match=text) as caught:
+        look_around(engine)
+    assert "not json" not in str(caught.value)
+    assert [each["rule"] for each in receiver.documents] == ["open_findings"]
+
+    # Whoever puts it right finds everything that is open there.
+    connect("on_call", conn_type="slackwebhook", host=receiver.url, password="x")
+    look_around(engine)
+    assert [path for path, _, _ in receiver.posts] == ["/", "/x"]
+
+
+def test_only_the_default_connection_may_be_missing(
+    exporters: Exporters, database_url: str, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from billing_airflow.watching import look_around
+
+    open_a_finding(database_url)
+    summary = look_around(Engine(Settings.from_environment(os.environ)))
+    assert summary == {"connections": [], "alerts": ["open_findings conflicting_samples"]}
+    monkeypatch.setenv("AIRFLOW_CONN_BILLING_ALERTS", "{not json")
+    with pytest.raises(RetryableError, match="billing_alerts: expected JSON or an address"):
+        look_around(Engine(Settings.from_environment(os.environ)))
+
+
+def test_a_receiver_that_stays_away_is_told_to_the_others_once(
+    exporters: Exporters,
+    database_url: str,
+    connect: Any,
+    receiver: HttpReceiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It fails every run of `watch`; the alert about that is one and the same, until it is over."""
+    from billing_airflow.policy import tell_failure
+    from billing_airflow.watching import look_around
+
+    monkeypatch.setenv("BILLING_ALERT_CONNECTIONS", "billing_alerts,on_call")
+    connect(conn_type="http", host=receiver.url)
+    open_a_finding(database_url)
+    engine = Engine(Settings.from_environment(os.environ))
+    with http_receiver() as away:
+        connect("on_call", conn_type="http", host=away.url)
+        away.status = 500
+        for number in range(3):
+            with pytest.raises(RetryableError, match="on_call: expected 2xx, got 500"):
+                look_around(engine)
+            tell_failure({"dag": Watch, "run_id": f"scheduled__{number}"})
+        away.status, in_vain = 200, len(away.posts)
+        look_around(engine)
+        came = [(each["kind"], each["rule"]) for each in away.documents[in_vain:]]
+    told = [(each["kind"], each["rule"]) for each in receiver.documents]
+    expected = [("opened", "open_findings"), ("opened", "dag_failed"), ("resolved", "dag_failed")]
+    assert told == came == expected
+    assert len({each["id"] for each in receiver.documents}) == 3
+
+
+def open_a_finding(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "insert into billing_core.findings (kind, subject, message, run_id)"
+            " values ('conflicting_samples', 'x', 'x', 0)"
+        )
+
+
+class Watch:
+    dag_id = "watch"
 
 
 class Dag:
@@ -238,6 +327,45 @@ def test_a_failure_is_told_also_when_the_database_is_what_fails(
     tell_success({"dag": Dag, "run_id": "scheduled__2"})
     assert [each["rule"] for each in receiver.documents] == ["dag_failed", "dag_failed"]
     assert len({each["id"] for each in receiver.documents}) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("EXPORTER_SOURCES_JSON", "[{"),
+        ("EXPORTER_SOURCES_JSON", '[{"source_id": "a", "base_url": "http://127.0.0.1:1",'
+         ' "token_env": "NOT_SET"}]'),
+        ("BILLING_RETENTION", "facts=soon"),
+        ("BILLING_ALERT_FACT_LAG", "late"),
+    ],
+)  # fmt: skip
+def test_a_malformed_setting_fails_every_run_and_that_is_told_once(
+    exporters: Exporters, database_url: str, connect: Any, receiver: HttpReceiver,
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str,
+) -> None:  # fmt: skip
+    from billing_airflow.policy import tell_failure
+
+    connect(conn_type="http", host=receiver.url)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(BillingError):
+        Settings.from_environment(os.environ)
+    for run_id in ("scheduled__1", "scheduled__2"):
+        tell_failure({"dag": Dag, "run_id": run_id})
+    assert [(each["rule"], each["subject"]) for each in receiver.documents] == [
+        ("dag_failed", "reconcile")
+    ]
+
+
+def test_a_malformed_setting_of_the_alerts_themselves_keeps_no_failure_from_being_told(
+    exporters: Exporters, connect: Any, receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from billing_airflow.policy import tell_failure
+
+    connect("on_call", conn_type="http", host=receiver.url)
+    monkeypatch.setenv("BILLING_ALERT_CONNECTIONS", "on_call")
+    monkeypatch.setenv("BILLING_ALERT_REMINDER", "often")
+    tell_failure({"dag": Dag, "run_id": "scheduled__1"})
+    assert [each["rule"] for each in receiver.documents] == ["dag_failed"]
 
 
 @pytest.mark.parametrize(("run_type", "told"), [("scheduled", 1), ("manual", 0), ("backfill", 0)])
