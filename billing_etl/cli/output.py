@@ -81,7 +81,13 @@ class Output:
         table = Table(header_style="dim", box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for column in columns:
             is_number = column in numbers or any(_is_number(row[column]) for row in rows)
-            table.add_column(column, justify="right" if is_number else "left", overflow="fold")
+            table.add_column(
+                column,
+                justify="right" if is_number else "left",
+                overflow="fold",
+                # Where there is no room, names are folded before numbers are.
+                width=widest(column, rows) if is_number else None,
+            )
         for row in rows:
             table.add_row(*(_cell(row[column]) for column in columns))
         self._console.print(title, style="bold")
@@ -96,6 +102,11 @@ class Output:
         ) as bar:
             task = bar.add_task(title, total=total)
             yield lambda: bar.advance(task)
+
+
+def widest(column: str, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Characters that a column needs, its name included."""
+    return max(len(column), *(len(_cell(row[column])) for row in rows))
 
 
 def grouped(value: int | str) -> str:

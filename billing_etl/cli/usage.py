@@ -3,11 +3,11 @@
 import argparse
 import csv
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from billing_etl.cli.output import Output
+from billing_etl.cli.output import Output, widest
 from billing_etl.errors import UsageError
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.usage import UsageAnswer, UsageQuestion, ask_usage
@@ -16,7 +16,10 @@ from billing_etl.settings import Settings
 # Rows on a terminal unless --limit says otherwise; JSON and CSV give all.
 _SHOWN: Final = 50
 _WIDE: Final = 100
+# From here on an account is shown whole.
+_WHOLE: Final = 120
 _SHORT: Final = 9
+_BAR: Final = range(5, 41)
 _BLOCKS: Final = " ▏▎▍▌▋▊▉█"
 _NUMBERS: Final = (
     "uplink_bytes", "downlink_bytes", "total_bytes", "included_bytes", "rated_bytes",
@@ -68,13 +71,13 @@ def _show(answer: UsageAnswer, output: Output) -> None:
     if len(lines) > 1:
         total = {question.by: "total"} | document["total"]
         lines.append(_line(question.by, total, has_quota, output.width))
-    columns = tuple(lines[0])
-    taken = sum(max(len(text) for text in (name, *(x[name] for x in lines))) for name in columns)
-    width = max(5, min(40, output.width - taken - 2 * len(columns)))
-    largest = max(sums.total_bytes for sums in answer.rows)
-    bars = [_bar(sums.total_bytes, largest, width) for sums in answer.rows]
-    charted = [line | {"": bar} for line, bar in zip(lines, [*bars, ""], strict=False)]
-    output.plain_table(what, (*columns, ""), charted, numbers=columns[1:])
+    columns, width = _layout(question.by, lines, output.width)
+    shown = [{name: line[name] for name in columns} for line in lines]
+    if width:
+        largest = max(sums.total_bytes for sums in answer.rows)
+        bars = [_bar(sums.total_bytes, largest, width) for sums in answer.rows]
+        shown = [line | {"": bar} for line, bar in zip(shown, [*bars, ""], strict=False)]
+    output.plain_table(what, tuple(shown[0]), shown, numbers=columns[1:])
     if document["rows_left_out"]:
         output.text(f"the total is of {document['rows_left_out']:,} more; see --limit")
     for quota in document["quotas"]:
@@ -88,9 +91,10 @@ def _show(answer: UsageAnswer, output: Output) -> None:
 
 
 def _line(by: str, sums: Mapping[str, Any], has_quota: bool, width: int) -> dict[str, str]:
-    """A row as it is shown; there is no room for whole uuids, nor always for up and down."""
+    """A row as it is shown; there is not always room for whole uuids, nor for up and down."""
     key = str(sums[by])
-    shown = {by: f"{key[: _SHORT - 1]}…" if by == "account" and key != "total" else key}
+    is_cut = by == "account" and key != "total" and width < _WHOLE
+    shown = {by: f"{key[: _SHORT - 1]}…" if is_cut else key}
     if width >= _WIDE and not has_quota:
         shown |= {"up": human(sums["uplink_bytes"]), "down": human(sums["downlink_bytes"])}
     shown |= {name: human(sums[f"{name}_bytes"]) for name in ("total", "included", "rated")}
@@ -101,6 +105,30 @@ def _line(by: str, sums: Mapping[str, Any], has_quota: bool, width: int) -> dict
         left = sums.get("remaining_bytes")
         shown["quota left"] = "" if left is None else human(left)
     return shown
+
+
+def _layout(by: str, lines: Sequence[Mapping[str, str]], width: int) -> tuple[tuple[str, ...], int]:
+    """Columns for which there is room, and the width of the longest bar; 0: there is none.
+
+    A number is never folded to make room: first go its parts, then the chart, then what is left
+    of the quota. A name is.
+    """
+    columns: tuple[str, ...] = ()
+    room = 0
+    parts = ("included", "rated")
+    for left_out, chart in (
+        ((), _BAR.start),
+        (parts, -2),  # without a chart there are no spaces before it
+        ((*parts, "quota left"), -2),
+    ):
+        columns = tuple(name for name in lines[0] if name not in left_out)
+        taken = min(widest(by, lines), max(10, width // 3))
+        taken += sum(widest(name, lines) for name in columns[1:])
+        # Two spaces stand between columns, the chart's too.
+        room = width - taken - 2 * len(columns)
+        if room >= chart:
+            break
+    return columns, min(_BAR[-1], room) if room >= _BAR.start else 0
 
 
 def _amount(amount: Decimal) -> str:

@@ -1,5 +1,6 @@
 """``billing-etl usage``: the same numbers as a table with a chart, JSON and CSV."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -107,7 +108,42 @@ def test_csv_is_exact(world: Line) -> None:
     assert by_hour.endswith("2026-04-08T13,80,160,240,0,0,240,\n")
 
 
-@pytest.mark.parametrize("columns", [80, 100])
+@pytest.mark.parametrize("columns", [40, 60])
+@pytest.mark.parametrize("by", ["hour", "day", "month", "account", "region", "inbound"])
+def test_where_there_is_little_room_no_number_is_folded(line: Line, by: str, columns: int) -> None:
+    line.settings["price_per_byte"] = Decimal("0.0001")
+    line.serve(
+        [
+            snapshot(at, *(sample(account, up, 0, "a-tag-" * 9) for account in (A, B)))
+            for at, up in (("11:59:03", 0), ("12:00:03", 987_654_321_987))
+        ],
+        region="a-region-" * 9,
+        max_bits_per_second=10**18,
+    )
+    line.collected("12")
+    line.rate()
+    answer = usage(line, *APRIL, "--by", by, columns=columns)
+    assert answer.code == 0, answer.err
+    shown = [text.split() for text in answer.out.splitlines()]
+    document = usage(line, *APRIL, "--by", by, "--json").document
+    for row in document["rows"]:
+        key = f"{A[:8]}…" if by == "account" else row[by][:10]
+        (found,) = [words for words in shown if words and words[0].startswith(key)][:1]
+        wanted = ["1.98", "TB"] if len(document["rows"]) == 1 else ["987.65", "GB"]
+        assert found[1:3] == wanted
+        assert found[3] == f"{Decimal(row['amount']):,.2f}"
+        assert "█" in found[-1] or columns == 40
+
+
+def test_an_account_is_shown_whole_where_there_is_room(world: Line) -> None:
+    def shown(columns: int) -> str:
+        return usage(world, *APRIL, "--by", "account", columns=columns).out
+
+    assert A in shown(200)
+    assert A not in shown(100)
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 200])
 @pytest.mark.parametrize("by", ["hour", "day", "month", "account", "region", "inbound"])
 def test_a_table_fits_its_terminal(world: Line, by: str, columns: int) -> None:
     answer = usage(world, *APRIL, "--by", by, columns=columns)
@@ -115,7 +151,7 @@ def test_a_table_fits_its_terminal(world: Line, by: str, columns: int) -> None:
     lines = answer.out.splitlines()
     assert max(map(len, lines)) <= columns
     assert "not rated" in answer.out
-    assert ("down" in lines[1]) == (columns == 100 and by not in {"account", "month"})
+    assert ("down" in lines[1]) == (columns >= 100 and by not in {"account", "month"})
     # One line per row: title, columns, rows and their total; no cell wrapped.
     shown = lines[: lines.index("")] if "" in lines else lines
     document = usage(world, *APRIL, "--by", by, "--json").document
