@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -23,6 +23,9 @@ from billing_etl.store.database import Connection
 from billing_etl.store.ledger import AccountChange
 from billing_etl.store.prices import PlanMember, SourceRegion, Version
 from billing_etl.store.sources import register_accounts
+
+# Of a version, in bytes, as in the profiles that show it.
+_LONGEST_NAME: Final = 255
 
 
 class _Peak(msgspec.Struct, forbid_unknown_fields=True):
@@ -125,6 +128,8 @@ def _version(path: Path, entry: _Version) -> Version:
             f"{where}: expected a scope_key for scope plan or account and none for default, "
             f"got scope {entry.scope!r} with scope_key {entry.scope_key!r}"
         )
+    if not 0 < len(entry.price_version.encode()) <= _LONGEST_NAME:
+        raise UsageError(f"{where}: expected a price_version of 1 to {_LONGEST_NAME} bytes")
     if entry.included_quota_bytes is not None and not 0 <= entry.included_quota_bytes < 2**63:
         raise UsageError(
             f"{where}: expected included_quota_bytes from 0 to 2^63-1, "

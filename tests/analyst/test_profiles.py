@@ -202,11 +202,18 @@ def test_peak_hours_are_those_of_the_price_before(line: Line, service: Connectio
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"price": -0.1}, "expected base_price_per_byte of 0 or more, got -0.1"),
-        ({"price": math.nan}, "expected base_price_per_byte of 0 or more, got NaN"),
-        ({"price": None}, "expected base_price_per_byte of 0 or more, got null"),
-        ({"region": math.inf}, "expected region_multiplier of 0 or more, got Infinity"),
-        ({"offpeak": -1}, "expected offpeak_multiplier of 0 or more, got -1"),
+        ({"price": -0.1}, "expected base_price_per_byte of 0, or from 1e-40 to 1e40, got -0.1"),
+        ({"price": math.nan}, "expected base_price_per_byte of 0, or from 1e-40 to 1e40, got NaN"),
+        ({"price": None}, "expected base_price_per_byte of 0, or from 1e-40 to 1e40, got null"),
+        (
+            {"region": math.inf},
+            "expected region_multiplier of 0, or from 1e-40 to 1e40, got Infinity",
+        ),
+        ({"offpeak": -1}, "expected offpeak_multiplier of 0, or from 1e-40 to 1e40, got -1"),
+        ({"price": 1e41}, "expected base_price_per_byte of 0, or from 1e-40 to 1e40, got 1e+41"),
+        ({"line": 1e-41}, "expected line_multiplier of 0, or from 1e-40 to 1e40, got 1e-41"),
+        ({"rule": "é" * 128}, "expected pricing_rule_version of at most 255 bytes, got 256 bytes"),
+        ({"package": None}, "expected package_name of at most 255 bytes, got null"),
         ({"quota": -1}, "expected included_quota_bytes of 0 or more, got -1"),
         ({"peak": 2.0}, "the price in force names no peak hours, got 2 and 1"),
     ],
@@ -238,8 +245,63 @@ def test_a_profile_is_never_taken_away(line: Line, service: Connection, statemen
     assert stored(service)["package_name"] == "gold"
 
 
+def test_the_largest_and_smallest_prices_leave_every_view_readable(
+    line: Line, service: Connection
+) -> None:
+    """The ledger is never changed: an amount that no float holds would stay in everybody's way."""
+    coming_hour(line)
+    for exponent in (40, -40):
+        price = float(f"1e{exponent}")
+        upsert(service, price=price, region=price, line=price)
+        rate(line)
+        assert ledger(line)[-1].amount != 0
+        amounts = service.execute("select amount_delta, balance_after from billing_ledger")
+        assert all(math.isfinite(each) for row in amounts for each in row)
+        service.execute("select * from account_quota_states")
+        service.execute("select * from traffic_minute_buckets")
+
+
+@pytest.mark.parametrize("setting", ["shows_version", "erases"])
+def test_no_setting_of_a_writer_makes_a_profile_that_prices_nothing(
+    line: Line, service: Connection, setting: str
+) -> None:
+    upsert(service)
+    service.execute(f"set billing_core.{setting} = 'on'".encode())
+    upsert(service, price=99.0)
+    assert [version["price_per_byte"] for version in versions(line)] == ["0.1", "99"]
+
+
+def test_a_profile_written_by_a_trigger_of_the_service_is_a_price_too(
+    line: Line, service: Connection
+) -> None:
+    service.execute(
+        "create temp table packages (account uuid);"
+        " create function pg_temp.price() returns trigger language plpgsql as $$ begin"
+        f" insert into account_read_model.{TABLE} (account_uuid, base_price_per_byte)"
+        " values (new.account, 0.5); return new; end $$;"
+        " create trigger price before insert on packages"
+        " for each row execute function pg_temp.price()"
+    )
+    service.execute("insert into packages values (%s)", (A,))
+    assert [version["price_per_byte"] for version in versions(line)] == ["0.5"]
+
+
+def test_no_operator_of_a_writer_passes_what_is_no_price(line: Line, service: Connection) -> None:
+    service.execute(
+        "create schema mine; create function mine.yes(float8, numeric) returns boolean"
+        " language sql immutable as 'select true';"
+        " create operator mine.>= (leftarg = float8, rightarg = numeric, function = mine.yes);"
+        " create operator mine.< (leftarg = float8, rightarg = numeric, function = mine.yes);"
+        " set search_path = mine, account_read_model, pg_catalog"
+    )
+    with pytest.raises(psycopg.errors.CheckViolation):
+        upsert(service, price=1e300)
+
+
 def test_a_price_is_needed(service: Connection) -> None:
-    with pytest.raises(psycopg.Error, match="expected base_price_per_byte of 0 or more, got null"):
+    with pytest.raises(
+        psycopg.Error, match="expected base_price_per_byte of 0, or from 1e-40 to 1e40, got null"
+    ):
         service.execute(f"insert into {TABLE} (account_uuid) values (%s)".encode(), (A,))
 
 

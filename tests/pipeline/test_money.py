@@ -317,6 +317,15 @@ def test_r2_a_version_is_published_once(again: JSON, line: Line) -> None:
     assert line.rows("select price_version from billing_core.price_versions") == [("v",)]
 
 
+@pytest.mark.parametrize("name", ["", "é" * 128])
+def test_r2_a_version_has_a_name_that_a_profile_can_show(name: str, line: Line) -> None:
+    with pytest.raises(UsageError, match="expected a price_version of 1 to 255 bytes"):
+        line.publish(versions=[version(name, "1")])
+    own = version("é" * 127, "1", scope="account", scope_key=A)
+    line.publish(versions=[own])
+    assert line.rows("select pricing_rule_version from account_read_model.account_billing_profiles")
+
+
 @pytest.mark.parametrize(
     "name", ["PRICE_PER_BYTE", "INITIAL_INCLUDED_QUOTA_BYTES", "INITIAL_BALANCE"]
 )
