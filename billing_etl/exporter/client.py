@@ -130,8 +130,6 @@ class ExporterClient:
         self.report = FetchReport()
         self._sleep = sleep
         self._known = KnownText()
-        # The body of the page before, for the next one: untouched memory costs more than to read.
-        self._spare = bytearray()
         self._token = token or source.token
         if not self._token and not source.client_cert:
             raise UsageError(
@@ -263,7 +261,7 @@ class ExporterClient:
         parameters = httpx.QueryParams(
             since=question.since, until=question.until, limit=question.limit
         )
-        body, self._spare, end = self._spare, bytearray(), 0
+        body, end = bytearray(), 0
         try:
             with self._http.stream("GET", url, params=parameters) as response:
                 report.date_ns = _newest(report.date_ns, response.headers.get("Date", ""))
@@ -273,8 +271,7 @@ class ExporterClient:
                 if usable and length.isdecimal():
                     if int(length) > wanted:
                         raise _TooLargeError(int(length))
-                    if int(length) > len(body):
-                        body = bytearray(int(length))  # a growing one is copied time and again
+                    body = bytearray(int(length))  # a growing one is copied time and again
                 for chunk in response.iter_bytes():
                     body[end : end + len(chunk)] = chunk
                     end += len(chunk)
@@ -284,17 +281,16 @@ class ExporterClient:
             raise self._transport_error(error) from None
         if usable and end > wanted:
             raise _TooLargeError
-        match _verdict(response, bytes(body[: min(end, _QUOTED_BODY_BYTES)])):
+        del body[end:]
+        match _verdict(response, bytes(body[:_QUOTED_BODY_BYTES])):
             case Retry(got, after_seconds):
                 raise _AgainError(got, after_seconds)
             case Fail(got, remedy):
                 raise TerminalError(f"expected a JSON page, got {got}; {remedy}")
         try:
-            page = decode_page(memoryview(body)[:end], self._known)
+            return decode_page(body, self._known), len(body)
         except RetryableError as error:
             raise _AgainError(str(error)) from None
-        self._spare = body
-        return page, end
 
     def _transport_error(self, error: httpx.RequestError) -> _AgainError | TerminalError:
         cause: BaseException | None = error

@@ -241,7 +241,7 @@ class _DislikedError(Exception):
     """The fast path met something that only the slow path can judge."""
 
 
-def decode_page(body: bytes | memoryview, known: KnownText | None = None) -> Page:
+def decode_page(body: bytes | bytearray, known: KnownText | None = None) -> Page:
     """Reads one page; bad samples are put aside, everything else must be readable.
 
     ``snapshots: null`` is no snapshot, ``samples: null`` an empty snapshot (exporter contract,
@@ -335,7 +335,7 @@ def _slow_snapshot(body: bytes, known: KnownText) -> Snapshot:
     return _snapshot(served, accounts, tags, uplinks, downlinks, bad)
 
 
-def _decoded(decoder: msgspec.json.Decoder[T], body: bytes | memoryview) -> T:
+def _decoded(decoder: msgspec.json.Decoder[T], body: bytes | bytearray) -> T:
     expected = "a JSON page of snapshots"
     try:
         return decoder.decode(body)
