@@ -96,6 +96,26 @@ class HourRange:
     def single(cls, hour: Hour) -> "HourRange":
         return cls(hour, hour.next)
 
+    def begun(self, now: datetime) -> "HourRange":
+        """The same range, once its last hour has begun; the running hour has.
+
+        Asked where a person or a caller names hours. An exporter whose clock is ahead changes
+        nothing: what it serves of the next hour is collected with that hour.
+
+        Args:
+            now: the wall clock of this machine, with its offset.
+
+        Raises:
+            UsageError: an hour of the range lies ahead.
+        """
+        latest = Hour.of(now).next
+        if self.end > latest:
+            raise UsageError(
+                f"hours: expected hours that have begun, so an end of at most {latest}, got "
+                f"{self}; it is {now.astimezone(UTC):%Y-%m-%dT%H:%MZ} here"
+            )
+        return self
+
     def __iter__(self) -> Iterator[Hour]:
         return (Hour(index) for index in range(self.start.index, self.end.index))
 

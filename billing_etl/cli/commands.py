@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -58,8 +59,9 @@ def sources_of(engine: Engine, source_id: str | None) -> Sequence[Source]:
     return engine.settings.enabled_sources
 
 
-def _hours(arguments: Arguments) -> HourRange:
-    return HourRange(arguments.start, arguments.end)
+def hours_of(arguments: Arguments) -> HourRange:
+    """The hours of ``--from`` and ``--to``, none of which lies ahead."""
+    return HourRange(arguments.start, arguments.end).begun(datetime.now(UTC))
 
 
 def migrate(arguments: Arguments, env: Environment, output: Output) -> int:
@@ -69,7 +71,7 @@ def migrate(arguments: Arguments, env: Environment, output: Output) -> int:
 
 
 def collect(arguments: Arguments, env: Environment, output: Output) -> int:
-    hours = _hours(arguments)
+    hours = hours_of(arguments)
     engine = engine_of(env)
     sources = sources_of(engine, arguments.source)
     refuse_archived(engine, hours, "collect")
@@ -94,21 +96,21 @@ def _report_failures(summary: CollectSummary, output: Output) -> int:
 
 
 def rate(arguments: Arguments, env: Environment, output: Output) -> int:
-    hours = _hours(arguments)
+    hours = hours_of(arguments)
     result = rate_hours(engine_of(env), hours).as_dict()
     output.table(result, "Rated", tuple(result), [result])
     return 0
 
 
 def export(arguments: Arguments, env: Environment, output: Output) -> int:
-    hours = _hours(arguments)
+    hours = hours_of(arguments)
     results = [result.as_dict() for result in deliver_hours(engine_of(env), hours)]
     output.table({"results": results}, "Delivered", _DELIVER_COLUMNS, results)
     return 0
 
 
 def reconcile(arguments: Arguments, env: Environment, output: Output) -> int:
-    hours = _hours(arguments)
+    hours = hours_of(arguments)
     result = reconcile_hours(engine_of(env), hours, repair=arguments.repair, deep=arguments.deep)
     _show_checks(result, output, result.as_dict())
     return 0 if result.clean else 1
@@ -129,7 +131,7 @@ def _show_checks(result: ReconcileResult, output: Output, document: Any) -> None
 
 def pipeline(arguments: Arguments, env: Environment, output: Output) -> int:
     """Collects hour by hour with progress, then rates, exports and reconciles the range."""
-    hours = _hours(arguments)
+    hours = hours_of(arguments)
     engine = engine_of(env)
     sources = sources_of(engine, None)
     refuse_archived(engine, hours, "pipeline")

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from billing_etl.errors import UsageError
-from billing_etl.hours import Hour, HourRange, parse_hour
+from billing_etl.hours import HourRange, parse_hour
 from billing_etl.pipeline.jobs import RECONCILE, JobRequest, chosen_sources
 from billing_etl.settings import Settings
 
@@ -102,16 +102,10 @@ def _hours(start: object, end: object, now: datetime) -> HourRange | None:
         raise UsageError(
             f"hours: expected a to_hour after from_hour {first}, got {until}; it is left out itself"
         )
-    running = Hour.of(now.astimezone(UTC))
-    if until > running.next:
-        raise UsageError(
-            f"hours: expected hours that have begun, to_hour at most {running.next}, got {until}"
-        )
-    if until.index - first.index > MAX_HOURS:
-        raise UsageError(
-            f"hours: expected at most {MAX_HOURS} of them, got {until.index - first.index}"
-        )
-    return HourRange(first, until)
+    hours = HourRange(first, until).begun(now)
+    if len(hours) > MAX_HOURS:
+        raise UsageError(f"hours: expected at most {MAX_HOURS} of them, got {len(hours)}")
+    return hours
 
 
 def _wait_seconds(given: dict[str, list[Any]]) -> int:

@@ -87,7 +87,7 @@ def param_hours(context: Context) -> HourRange | None:
     """The hours named by the Params ``from_hour`` and ``to_hour``, half-open; None without them.
 
     Raises:
-        UsageError: only one is given, or one is not a whole UTC hour.
+        UsageError: only one is given, one is not a whole UTC hour, or an hour lies ahead.
     """
     start, end = context["params"].get("from_hour"), context["params"].get("to_hour")
     if not start and not end:
@@ -97,16 +97,20 @@ def param_hours(context: Context) -> HourRange | None:
             f"Params: expected from_hour and to_hour together, got {start!r} and {end!r}; "
             "one hour is from_hour 2026-04-08T12 and to_hour 2026-04-08T13"
         )
-    return HourRange(parse_hour(start), parse_hour(end))
+    return HourRange(parse_hour(start), parse_hour(end)).begun(datetime.now(UTC))
 
 
 def interval_hours(context: Context) -> HourRange:
-    """The hours of the run's data interval, else (a manual run has none) the last ended hour."""
-    run = context["dag_run"]
+    """The hours of the run's data interval, else (a manual run has none) the last ended hour.
+
+    Raises:
+        UsageError: the run was made for hours that lie ahead.
+    """
+    run, now = context["dag_run"], datetime.now(UTC)
     start, end = run.data_interval_start, run.data_interval_end
     if start is None or end is None or end <= start:
-        return HourRange.single(Hour.of(datetime.now(UTC)).previous)
-    return HourRange(_hour(start), _hour(end))
+        return HourRange.single(Hour.of(now).previous)
+    return HourRange(_hour(start), _hour(end)).begun(now)
 
 
 def _hour(instant: datetime) -> Hour:

@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ from pipeline.harness import (
     usage,
     worked_example,
 )
+
+from billing_etl.hours import Hour
 
 HOUR_12 = ("--from", f"{DAY}T12", "--to", f"{DAY}T13")
 SECRET = "s3cr3t-Pa55"
@@ -160,6 +163,20 @@ def test_hours_are_utc_and_ranges_half_open(start: str, end: str, served: Line) 
 # --- exit code 1: the work failed --------------------------------------------------------------
 
 
+def test_the_running_hour_may_be_collected_and_the_next_may_not(line: Line) -> None:
+    line.serve([])
+    hour = Hour.of(datetime.now(UTC))
+
+    answer = run(line, "collect", "--from", str(hour), "--to", str(hour.next), "--json")
+    (collected,) = answer.document["results"]
+    assert (collected["hour"], collected["state"]) == (str(hour), "partial")
+
+    later = Hour(hour.index + 2)  # also if the next one has begun since
+    answer = run(line, "collect", "--from", str(later), "--to", str(later.next))
+    assert answer.code == 2
+    assert "expected hours that have begun, so an end of at most" in one_line(answer)
+
+
 def test_a_failed_source_hour_is_exit_1_and_the_others_go_on(served: Line) -> None:
     served.serve(
         [each | {"node_id": "node-9"} for each in worked_example()],
@@ -271,6 +288,10 @@ def test_shrunk_history_is_no_failure(served: Line) -> None:
         ),
         pytest.param(
             ("reconcile", "--from", "9999-12-31T22", "--to", "9999-12-31T23"), id="after them"
+        ),
+        *(
+            pytest.param((step, "--from", f"{DAY}T12", "--to", "2199-01-01T00"), id=f"{step} ahead")
+            for step in ("collect", "rate", "export", "reconcile", "pipeline", "backfill")
         ),
         pytest.param(("collect", "--source", "nobody", *HOUR_12), id="unknown source"),
         pytest.param(

@@ -252,9 +252,10 @@ def test_a_manual_run_without_params_does_the_hour_that_ended_last(
         {"from_hour": "2026-04-08T12"},
         {"from_hour": "2026-04-08T12", "to_hour": "2026-04-08T12"},
         {"from_hour": "yesterday", "to_hour": "2026-04-08T12"},
+        {"from_hour": "2026-04-08T12", "to_hour": "2199-01-01T00"},
         {"sources": ["nowhere"]},
     ],
-    ids=["no end", "empty range", "not an hour", "unknown source"],
+    ids=["no end", "empty range", "not an hour", "hours ahead", "unknown source"],
 )
 def test_wrong_params_end_the_run_at_once(
     runs: Runs, exporters: Exporters, query: Query, params: dict[str, Any]

@@ -64,7 +64,7 @@ def test_the_running_hour_may_be_asked_for_and_the_next_may_not() -> None:
     running = read({"from_hour": "2026-04-08T15", "to_hour": "2026-04-08T16"})
     assert str(running.job.hours) == "[2026-04-08T15, 2026-04-08T16)"
 
-    with pytest.raises(UsageError, match="hours that have begun, to_hour at most 2026-04-08T16"):
+    with pytest.raises(UsageError, match="begun, so an end of at most 2026-04-08T16, got"):
         read({"from_hour": "2026-04-08T15", "to_hour": "2026-04-08T17"})
 
 

@@ -202,6 +202,28 @@ def test_an_empty_or_reversed_range_is_refused(hours_later: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("now", "latest"),
+    [
+        ("2026-04-08T12:59:59.999999+00:00", "2026-04-08T13"),
+        ("2026-04-08T13:00:00+00:00", "2026-04-08T14"),
+        ("2026-04-08T22:00:00+09:00", "2026-04-08T14"),
+    ],
+)
+def test_the_running_hour_has_begun_and_the_next_has_not(now: str, latest: str) -> None:
+    clock, end = datetime.fromisoformat(now), parse_hour(latest)
+    begun = HourRange(NOON, end)
+
+    assert begun.begun(clock) is begun
+    with pytest.raises(UsageError) as caught:
+        HourRange(NOON, end.next).begun(clock)
+
+    assert str(caught.value) == (
+        f"hours: expected hours that have begun, so an end of at most {latest}, got "
+        f"[2026-04-08T12, {end.next}); it is {clock.astimezone(UTC):%Y-%m-%dT%H:%MZ} here"
+    )
+
+
+@pytest.mark.parametrize(
     ("after_noon", "ranges"),
     [
         pytest.param([], [], id="none"),
