@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "masking": set[str](),
     "records": set[str](),
     "hours": {"errors"},
-    "settings": GROUND,
+    "settings": GROUND | {"batches"},  # whose rules a path template has to keep
     **dict.fromkeys(PURE, GROUND),
     **dict.fromkeys(ADAPTERS, GROUND | {"settings"} | PURE),
     "pipeline": GROUND | {"settings"} | PURE | ADAPTERS,

@@ -34,19 +34,25 @@ class ObjectKeys:
     template: str
 
     def __post_init__(self) -> None:
-        in_directory = set(_FIELD.findall(self._directory_template))
-        in_template = set(_FIELD.findall(self.template))
-        is_usable = (
-            in_directory == _HOUR_FIELDS
-            and in_template <= _HOUR_FIELDS | _BATCH_FIELDS
-            and in_template & {"batch", "uuid"}
-        )
-        if not is_usable:
+        if fault := self._fault():
             raise UsageError(
                 f"BILLING_S3_PATH_TEMPLATE: expected a path such as {_EXAMPLE}, with "
                 "event type, year, month, day and hour as directories and {batch} or {uuid} after "
-                f"them, got {self.template}"
+                f"them, got {self.template}: {fault}"
             )
+
+    def _fault(self) -> str:
+        """Why the template is of no use; empty when it is."""
+        fields = set(_FIELD.findall(self.template))
+        if unknown := fields - _HOUR_FIELDS - _BATCH_FIELDS:
+            return f"{{{min(unknown)}}} is no field"
+        if set("{}") & set(_FIELD.sub("", self.template)):
+            return "a brace encloses no field"
+        if missing := _HOUR_FIELDS - set(_FIELD.findall(self._directory_template)):
+            return f"{{{min(missing)}}} is in no directory, so hours or event types would be mixed"
+        if not fields & {"batch", "uuid"}:
+            return "batches would share an object"
+        return "" if is_path(self.template) else "a directory has no name"
 
     @property
     def is_by_tenant(self) -> bool:
@@ -84,6 +90,11 @@ class ObjectKeys:
     def _path(self, template: str, fields: dict[str, str]) -> str:
         path = _FIELD.sub(lambda match: fields[match[1]], template)
         return "/".join(part for part in (self.prefix.strip("/"), path) if part)
+
+
+def is_path(text: str) -> bool:
+    """Whether every directory has a name that stores take as it is."""
+    return not {"", ".", ".."} & set(text.split("/"))
 
 
 def _hour_fields(event_type: str, hour: Hour) -> dict[str, str]:

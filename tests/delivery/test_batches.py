@@ -153,24 +153,40 @@ def test_the_original_contract_is_a_template() -> None:
     )
 
 
+MIXED = "is in no directory, so hours or event types would be mixed"
+
+
 @pytest.mark.parametrize(
-    "template",
+    ("template", "fault"),
     [
-        "{event_type}/{year}/{month}/{day}/{hour}/events.jsonl",
-        "{event_type}/{year}/{month}/{day}/{batch}.jsonl",
-        "{event_type}/{year}/{month}/{day}/{batch}/{hour}.jsonl",
-        "{event_type}/{year}/{month}/{day}/{hour}/{node}/{batch}.jsonl",
-        "",
+        ("{event_type}/{year}/{month}/{day}/{hour}/events.jsonl", "batches would share an object"),
+        ("{event_type}/{year}/{month}/{day}/{batch}.jsonl", "{hour} " + MIXED),
+        ("{event_type}/{year}/{month}/{day}/{batch}/{hour}.jsonl", "{hour} " + MIXED),
+        ("{event_type}/{year}/{month}/{day}/{hour}-{batch}.jsonl", "{hour} " + MIXED),
+        ("{event_type}/{year}/{hour}/{batch}.jsonl", "{day} " + MIXED),
+        ("{year}/{month}/{day}/{hour}/{batch}.jsonl", "{event_type} " + MIXED),
+        ("{event_type}/{year}/{month}/{day}/{hour}/{node}/{batch}.jsonl", "{node} is no field"),
+        ("{event_type}/{year}/{month}/{day}/{hour}/{zone}/{node}.jsonl", "{node} is no field"),
+        ("{event_type}/{year}/{month}/{day}/{hour/{batch}.jsonl", "a brace encloses no field"),
+        ("{event_type}/{year}/{month}/{day}/{hour}/{batch}}.jsonl", "a brace encloses no field"),
+        ("{event_type}/{year}/{month}/{day}/{hour:02}/{batch}.jsonl", "a brace encloses no field"),
+        ("{event_type}/{year}/{month}/{day}/{}/{batch}.jsonl", "a brace encloses no field"),
+        ("{event_type}/{year}/{month}/{day}//{hour}/{batch}.jsonl", "a directory has no name"),
+        ("/{event_type}/{year}/{month}/{day}/{hour}/{batch}.jsonl", "a directory has no name"),
+        ("{event_type}/{year}/{month}/{day}/{hour}/{batch}/", "a directory has no name"),
+        ("../{event_type}/{year}/{month}/{day}/{hour}/{batch}", "a directory has no name"),
+        ("{event_type}/./{year}/{month}/{day}/{hour}/{batch}", "a directory has no name"),
+        ("", "{day} " + MIXED),
     ],
 )
-def test_a_template_that_would_mix_hours_or_batches_is_refused(template: str) -> None:
+def test_a_template_that_would_mix_hours_or_batches_is_refused(template: str, fault: str) -> None:
     with pytest.raises(UsageError) as caught:
         ObjectKeys("", template)
 
     assert str(caught.value) == (
         "BILLING_S3_PATH_TEMPLATE: expected a path such as "
         "{event_type}/{year}/{month}/{day}/{hour}/{batch}.jsonl, with event type, year, month, day "
-        f"and hour as directories and {{batch}} or {{uuid}} after them, got {template}"
+        f"and hour as directories and {{batch}} or {{uuid}} after them, got {template}: {fault}"
     )
 
 

@@ -20,7 +20,8 @@ from billing_etl.errors import MismatchError, RetryableError, TerminalError
 from billing_etl.hours import HourRange
 from billing_etl.pipeline.deliver import DeliverResult, deliver_hours, pending_hours
 from billing_etl.pipeline.engine import Engine
-from billing_etl.settings import Settings, Source
+from billing_etl.settings import EVENT_TYPES, Settings, Source
+from billing_etl.store import deliveries
 
 HOURS = HourRange.single(HOUR)
 DIRECTORY = "billing/traffic_bytes/2026/04/08/12/"
@@ -626,6 +627,11 @@ def test_an_event_type_that_is_not_exported_is_counted_and_can_catch_up(
     some = Engine(replace(engine.settings, event_types=frozenset({"traffic_bytes"})))
     assert pending_hours(some, HOUR.next) == [HOUR]
     assert deliver(some).outcome == "sealed"
+
+
+def test_the_event_types_that_settings_know_are_those_that_are_metered(engine: Engine) -> None:
+    with engine.connect() as connection:
+        assert {meter.event_type for meter in deliveries.meters(connection)} == set(EVENT_TYPES)
 
 
 # --- what is pending -------------------------------------------------------------------------

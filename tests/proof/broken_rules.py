@@ -212,7 +212,7 @@ COLLECTING: Final = (
     Break(
         "C15",
         "a second source of a node is taken without saying so on purpose",
-        "billing_etl/settings.py",
+        "billing_etl/settings/sources.py",
         "shared_node: bool = False",
         "shared_node: bool = True",
         _RULES + "test_c15_one_node_under_two_sources_is_refused",

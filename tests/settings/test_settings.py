@@ -13,6 +13,7 @@ from billing_etl.errors import UsageError
 from billing_etl.settings import RETENTION, SETTINGS, SOURCE_KEYS, Settings, Source
 
 SECRET = "t0p-s3cret"
+TEMPLATE = "{event_type}/{year}/{month}/{day}/{hour}/{minute}/{uuid}.jsonl"
 SOURCE: dict[str, Any] = {"source_id": "jp-1", "base_url": "https://exporter.example.com:8443"}
 
 
@@ -52,6 +53,7 @@ def test_every_setting_is_read() -> None:
             "BILLING_S3_ENABLED": "TRUE",
             "BILLING_ENV": "prod",
             "BILLING_S3_PREFIX": "/usage/",
+            "BILLING_S3_PATH_TEMPLATE": TEMPLATE,
             "BILLING_S3_ENDPOINT_URL": "http://127.0.0.1:8333",
             "BILLING_S3_BUCKET_OWNER": "123456789012",
             "BILLING_S3_SSE": "aws:kms",
@@ -61,7 +63,7 @@ def test_every_setting_is_read() -> None:
             "BILLING_S3_MAX_EVENTS": "5000",
             "BILLING_S3_MAX_BYTES": "1e6",
             "BILLING_ENVELOPE": "cloudevents",
-            "BILLING_EVENT_TYPES": "traffic_bytes, requests",
+            "BILLING_EVENT_TYPES": "traffic_bytes, traffic_bytes,",
             "BILLING_PRODUCT": "vpn",
             "BILLING_SEAL_GRACE": "90m",
             "BILLING_DELIVERY_ALERT": "3h",
@@ -95,6 +97,7 @@ def test_every_setting_is_read() -> None:
         s3_enabled=True,
         s3_bucket="serverless-usage-prod",
         s3_prefix="usage",
+        s3_path_template=TEMPLATE,
         s3_endpoint_url="http://127.0.0.1:8333",
         s3_bucket_owner="123456789012",
         s3_sse="aws:kms",
@@ -104,7 +107,7 @@ def test_every_setting_is_read() -> None:
         s3_max_events=5000,
         s3_max_bytes=1_000_000,
         envelope="cloudevents",
-        event_types=frozenset({"traffic_bytes", "requests"}),
+        event_types=frozenset({"traffic_bytes"}),
         product="vpn",
         seal_grace=timedelta(minutes=90),
         delivery_alert=timedelta(hours=3),
@@ -174,6 +177,21 @@ def test_no_event_types_is_not_all_event_types() -> None:
         ("BILLING_S3_ENDPOINT_URL", "https://s3.example.com/?region=x"),
         ("BILLING_S3_BUCKET", "a b"),
         ("BILLING_S3_BUCKET", "bucket/prefix"),
+        ("BILLING_S3_PREFIX", "usage//prod"),
+        ("BILLING_S3_PREFIX", "../prod"),
+        ("BILLING_S3_PREFIX", "usage/{year}"),
+        ("BILLING_S3_PREFIX", "usage\x1b[0m"),
+        ("BILLING_S3_PREFIX", "p" * 256),
+        ("BILLING_S3_PATH_TEMPLATE", "{event_type}/{year}/{month}/{day}/{hour}/{node}/{batch}"),
+        ("BILLING_S3_PATH_TEMPLATE", "{event_type}/{year}/{month}/{day}/{hour}/{batch"),
+        ("BILLING_S3_PATH_TEMPLATE", "{event_type}/{year}/{month}/{day}/{batch}"),
+        ("BILLING_S3_PATH_TEMPLATE", "{event_type}/{year}/{month}/{day}/{hour}/{batch}\udcff"),
+        ("BILLING_EVENT_TYPES", "requests"),
+        ("BILLING_EVENT_TYPES", "traffic_bytes,traffic-bytes"),
+        ("BILLING_PRODUCT", "network\n"),
+        ("SOURCE_REVISION", "abc\x00"),
+        ("DEFAULT_REGION", "jp\n"),
+        ("INTERNAL_SERVICE_TOKEN", SECRET + "\n"),
         ("BILLING_S3_FORMATS", "parquet"),
         ("BILLING_S3_FORMATS", "jsonl,csv"),
         ("BILLING_S3_FORMATS", "jsonl,"),
@@ -195,6 +213,7 @@ def test_no_event_types_is_not_all_event_types() -> None:
         ("BILLING_S3_MAX_EVENTS", "0"),
         ("BILLING_S3_MAX_BYTES", "many"),
         ("BILLING_SEAL_GRACE", "-1h"),
+        ("BILLING_SEAL_GRACE", "36501d"),
         ("BILLING_DELIVERY_ALERT", "soon"),
         ("BILLING_ALERT_FACT_LAG", "never"),
         ("BILLING_ALERT_OPEN_FINDINGS", "0.5"),
@@ -210,6 +229,7 @@ def test_no_event_types_is_not_all_event_types() -> None:
         ("BILLING_RETENTION", "runs"),
         ("BILLING_RETENTION", "runs=23h"),
         ("BILLING_RETENTION", "facts=95h"),
+        ("BILLING_RETENTION", "runs=999999d"),
         ("BILLING_RETENTION", "runs=for ever"),
         ("BILLING_RETENTION", "ledger=90d"),
         ("BILLING_ARREARS_GRACE", "two weeks"),
@@ -235,9 +255,9 @@ def test_tags_as_long_and_as_many_as_s3_takes_them() -> None:
     [
         ("1", None, True),
         ("1", "", False),
-        ("1", "a, b", True),
-        ("1", "b", False),
-        ("0", "a", False),
+        ("1", " , ", False),
+        ("1", "traffic_bytes", True),
+        ("0", "traffic_bytes", False),
     ],
 )
 def test_what_is_exported(enabled: str, types: str | None, exported: bool) -> None:
@@ -245,7 +265,23 @@ def test_what_is_exported(enabled: str, types: str | None, exported: bool) -> No
     if types is not None:
         env["BILLING_EVENT_TYPES"] = types
 
-    assert Settings.from_environment(env).exports("a") is exported
+    assert Settings.from_environment(env).exports("traffic_bytes") is exported
+
+
+def test_a_key_of_sse_goes_into_a_header() -> None:
+    env = {"BILLING_S3_SSE": "aws:kms", "BILLING_S3_SSE_KMS_KEY_ID": "alias/größe"}
+    with pytest.raises(UsageError, match=r"^BILLING_S3_SSE_KMS_KEY_ID: expected .*got 'alias/gr"):
+        Settings.from_environment(env)
+
+
+def test_unknown_event_types_name_those_that_there_are() -> None:
+    with pytest.raises(UsageError) as caught:
+        Settings.from_environment({"BILLING_EVENT_TYPES": "traffic_bytes,trafic"})
+
+    assert str(caught.value) == (
+        "BILLING_EVENT_TYPES: expected some of traffic_bytes, comma-separated, or nothing to "
+        "export none, got 'trafic'"
+    )
 
 
 def test_s3_needs_a_bucket() -> None:
@@ -309,6 +345,12 @@ def test_every_source_key_is_read() -> None:
         ({"base_url": "https://exporter?x=1"}, "base_url"),
         ({"base_url": "https://[::1"}, "base_url"),
         ({"base_url": "https://exporter:99999"}, "base_url"),
+        ({"base_url": "https://exporter example.com"}, "base_url"),
+        ({"region": "jp\x00"}, "'region'"),
+        ({"region": "r" * 256}, "'region'"),
+        ({"expected_node_id": "\ud800"}, "'expected_node_id'"),
+        ({"ca_file": "/etc/ca\n.pem"}, "'ca_file'"),
+        ({"first_sight": ""}, "'first_sight'"),
         ({"kind": "log_reader"}, "'kind'"),
         ({"enabled": "yes"}, "'enabled'"),
         ({"timeout_seconds": 0}, "'timeout_seconds'"),
@@ -329,6 +371,16 @@ def test_a_malformed_source_is_named_with_its_key(changed: dict[str, Any], named
 
     assert named in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_empty_text_counts_as_not_given() -> None:
+    texts = {
+        "expected_node_id", "expected_env", "token_env", "connection_id", "region", "ca_file",
+        "client_cert",
+    }  # fmt: skip
+    (source,) = Settings.from_environment(sources(SOURCE | dict.fromkeys(texts, ""))).sources
+
+    assert source == Source(**SOURCE)
 
 
 def test_a_token_in_the_wrong_place_is_not_shown() -> None:
