@@ -18,12 +18,6 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium.running() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def airflow(
     browser: Browser,  # before Airflow is started for nothing
     postgres_server: EmbeddedPostgres,
@@ -114,6 +108,9 @@ def test_two_clicks_collect_a_red_hour_again(browser: Browser, airflow: Site) ->
         progress = frame.locator("#details .progress")
         expect(progress.get_by_role("link", name="Open the run")).to_be_visible()
         expect(progress).to_contain_text("Collected and rated:")
+        # There is no failed task to look at any more, but the one that did it.
+        expect(frame.get_by_role("link", name="Open the failed task's log")).to_have_count(0)
+        expect(frame.get_by_role("link", name="Open the collecting task's log")).to_be_visible()
         # The map shows it by itself; the other hour is still red.
         expect(failed_cells(frame)).to_have_count(len(airflow.failed_hours) - 1)
         frame.get_by_role("link", name="Open the run").click()

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from page import chromium, world
 from page.chromium import keep_screenshot
-from page.served import TOKEN, serving
-from playwright.sync_api import Browser, Page, Route, expect
+from page.served import serving, sign_in
+from playwright.sync_api import Browser, Route, expect
 
 from billing_etl.hours import Hour
 from billing_etl.pipeline.engine import Engine
@@ -19,12 +19,6 @@ pytestmark = pytest.mark.e2e
 
 WEEK = 168
 SOURCES = 100
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium.running() as browser:
-        yield browser
 
 
 @pytest.fixture
@@ -51,12 +45,6 @@ def repair(engine: Engine, request: JobRequest) -> None:
 def nothing(browser: Browser, database_url: str) -> Iterator[httpx.Client]:
     with serving(database_url) as client:
         yield client
-
-
-def sign_in(page: Page, client: httpx.Client) -> None:
-    page.goto(str(client.base_url))
-    page.get_by_label("Token").fill(TOKEN)
-    page.get_by_role("button", name="Show").click()
 
 
 def test_a_hundred_sources_over_a_week(browser: Browser, week: httpx.Client) -> None:
@@ -246,6 +234,48 @@ def test_collecting_again_is_followed_to_its_end(browser: Browser, week: httpx.C
         details = page.locator("#details")
         expect(details.locator(".when .chip")).not_to_have_text("failed")
         expect(details.locator(".failure")).to_have_count(0)
+
+
+def with_logs(route: Route) -> None:
+    """As in Airflow, whose links to logs do not vanish when an hour is repaired."""
+    answer = route.fetch()
+    links = {"failed_log_link": "/failed", "log_link": "/written"}
+    route.fulfill(response=answer, json=answer.json() | links)
+
+
+def test_the_log_of_a_failure_is_offered_as_long_as_the_hour_is_failed(
+    browser: Browser, week: httpx.Client
+) -> None:
+    with chromium.opened(browser) as page:
+        page.route("**/v1/page/hour?*", with_logs)
+        sign_in(page, week)
+        page.locator(".map td.s-f").first.click()
+        log = page.locator("#details a.button")
+        expect(log).to_have_text("Open the failed task's log")
+        assert (log.get_attribute("href") or "").endswith("/failed")
+        page.get_by_role("button", name="Collect again").click()
+        expect(page.locator("#details .progress")).to_contain_text("Collected and rated")
+        expect(log).to_have_text("Open the collecting task's log")
+        assert (log.get_attribute("href") or "").endswith("/written")
+
+
+def test_details_follow_what_others_do(
+    browser: Browser, week: httpx.Client, database_url: str
+) -> None:
+    """Another run repairs the hour while someone looks at it."""
+    with chromium.opened(browser) as page:
+        sign_in(page, week)
+        page.locator(".map td.s-f").first.click()
+        details = page.locator("#details")
+        expect(details.locator(".failure")).to_be_visible()
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute("delete from billing_core.failed_source_hours")
+        page.get_by_role("button", name="Refresh").click()
+        expect(details.locator(".failure")).to_have_count(0)
+        # The map still shows which hour it is about, until the panel is closed.
+        expect(page.locator(".map td[aria-selected]")).to_have_count(1)
+        page.get_by_role("button", name="Close the details").click()
+        expect(page.locator(".map td[aria-selected]")).to_have_count(0)
 
 
 def test_a_refused_job_says_why(browser: Browser, week: httpx.Client) -> None:

@@ -126,12 +126,6 @@ def walk() -> Iterator[Walk]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium.running() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def billed_while_red(walk: Walk) -> dict[str, Any]:
     return walk.billed()
 

@@ -8,6 +8,7 @@ from typing import Final
 
 import httpx
 import uvicorn
+from playwright.sync_api import Page
 
 from billing_etl.http.access import ServiceToken
 from billing_etl.http.app import create_app
@@ -44,3 +45,10 @@ def serving(
         finally:
             server.should_exit = True
             thread.join()
+
+
+def sign_in(page: Page, client: httpx.Client) -> None:
+    """Opens the page with the token of ``serving``."""
+    page.goto(str(client.base_url))
+    page.get_by_label("Token").fill(TOKEN)
+    page.get_by_role("button", name="Show").click()

@@ -19,11 +19,11 @@ export function showAccounts(target, { accounts }) {
     table(
       "Accounts that pay most",
       [
-        { title: "Account", cell: (row) => el("code", { title: row.account_uuid }, row.account_uuid.slice(0, 13), "…") },
-        { title: "Bytes", number: true, cell: (row) => [bar(row.total_bytes / top), bytes(row.total_bytes)] },
-        { title: "Included", number: true, cell: (row) => bytes(row.included_bytes) },
-        { title: "Amount", number: true, cell: (row) => el("span", { title: row.amount }, money(row.amount)) },
-        { title: "Balance", number: true, cell: (row) => balance(row) },
+        { title: "Account", cell: (row) => el("code", { class: "account", title: row.account_uuid }, row.account_uuid) },
+        { title: "Bytes", kind: "number", cell: (row) => [bar(row.total_bytes / top), bytes(row.total_bytes)] },
+        { title: "Included", kind: "number", cell: (row) => bytes(row.included_bytes) },
+        { title: "Amount", kind: "number", cell: (row) => el("span", { title: row.amount }, money(row.amount)) },
+        { title: "Balance", kind: "number", cell: (row) => balance(row) },
       ],
       accounts,
     ),
@@ -51,10 +51,10 @@ export function showDelivery(target, { delivery, waiting }) {
       [
         { title: "Events", cell: (row) => row.event_type },
         { title: "State", cell: (row) => chip(row.state, DELIVERY[row.state] ?? "none") },
-        { title: "Delivered", number: true, cell: (row) => count(row.delivered) },
-        { title: "Wait", number: true, cell: (row) => count(row.backlog) },
-        { title: "Oldest", cell: (row) => (row.backlog ? `${duration(row.oldest_age_seconds)} old` : "–") },
-        { title: "Last stored", cell: (row) => moment(row.last_success) },
+        { title: "Delivered", kind: "number", cell: (row) => count(row.delivered) },
+        { title: "Wait", kind: "number", cell: (row) => count(row.backlog) },
+        { title: "Oldest", kind: "time", cell: (row) => (row.backlog ? `${duration(row.oldest_age_seconds)} old` : "–") },
+        { title: "Last stored", kind: "time", cell: (row) => moment(row.last_success) },
       ],
       delivery,
     ),
@@ -67,11 +67,11 @@ const objects = (waiting) =>
   table(
     "Sealed and not delivered",
     [
-      { title: "Hour", cell: (row) => hourSpan(row.hour) },
-      { title: "Objects", number: true, cell: (row) => count(row.objects) },
-      { title: "Events", number: true, cell: (row) => count(row.events) },
-      { title: "Attempts", number: true, cell: (row) => count(row.attempts) },
-      { title: "Last error", cell: (row) => row.last_error ?? "not tried yet" },
+      { title: "Hour", kind: "time", cell: (row) => hourSpan(row.hour) },
+      { title: "Objects", kind: "number", cell: (row) => count(row.objects) },
+      { title: "Events", kind: "number", cell: (row) => count(row.events) },
+      { title: "Attempts", kind: "number", cell: (row) => count(row.attempts) },
+      { title: "Last error", kind: "text", cell: (row) => row.last_error ?? "not tried yet" },
     ],
     waiting,
   );
@@ -91,10 +91,10 @@ const results = (checks) =>
     [
       { title: "Check", cell: (row) => row.check_name },
       { title: "Result", cell: (row) => (row.different ? chip("different", "bad") : row.repaired ? chip("repaired", "warn") : chip("clean", "good")) },
-      { title: "Clean", number: true, cell: (row) => count(row.clean) },
-      { title: "Repaired", number: true, cell: (row) => count(row.repaired) },
-      { title: "Different", number: true, cell: (row) => count(row.different) },
-      { title: "Skipped", number: true, cell: (row) => count(row.skipped) },
+      { title: "Clean", kind: "number", cell: (row) => count(row.clean) },
+      { title: "Repaired", kind: "number", cell: (row) => count(row.repaired) },
+      { title: "Different", kind: "number", cell: (row) => count(row.different) },
+      { title: "Skipped", kind: "number", cell: (row) => count(row.skipped) },
     ],
     checks,
   );
@@ -103,11 +103,11 @@ const list = (findings) =>
   table(
     "Open findings",
     [
-      { title: "No.", number: true, cell: (row) => String(row.finding_id) },
+      { title: "No.", kind: "number", cell: (row) => String(row.finding_id) },
       { title: "Kind", cell: (row) => row.check_name ?? row.kind },
-      { title: "Where", cell: (row) => [row.source_id ?? "", row.hour ? el("span", { class: "muted" }, ` ${moment(row.hour)}`) : ""] },
-      { title: "What", cell: (row) => row.message },
-      { title: "Since", cell: (row) => moment(row.opened_at) },
+      { title: "Where", kind: "name", cell: (row) => [row.source_id ?? "", row.hour ? el("div", { class: "muted" }, moment(row.hour)) : ""] },
+      { title: "What", kind: "text", cell: (row) => row.message },
+      { title: "Since", kind: "time", cell: (row) => moment(row.opened_at) },
     ],
     findings,
   );
@@ -119,11 +119,11 @@ export function showNotable(target, { notable }) {
     table(
       "Resets and gaps",
       [
-        { title: "Source", cell: (row) => row.source_id },
-        { title: "What", cell: (row) => KINDS[row.kind] ?? row.kind },
-        { title: "Cases", number: true, cell: (row) => count(row.cases) },
-        { title: "Bytes", number: true, cell: (row) => bytes(row.total_bytes) },
-        { title: "Last in the hour", cell: (row) => moment(row.last_hour) },
+        { title: "Source", kind: "name", cell: (row) => row.source_id },
+        { title: "What", kind: "time", cell: (row) => KINDS[row.kind] ?? row.kind },
+        { title: "Cases", kind: "number", cell: (row) => count(row.cases) },
+        { title: "Bytes", kind: "number", cell: (row) => bytes(row.total_bytes) },
+        { title: "Last in the hour", kind: "time", cell: (row) => moment(row.last_hour) },
       ],
       notable,
     ),

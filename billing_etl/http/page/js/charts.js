@@ -1,7 +1,7 @@
 // Bytes and money over time, drawn by uPlot; below each, the same numbers as a table.
 
 import { el, fill, nothing, table } from "./dom.js";
-import { HOUR_MS, bytes, count, hourSpan, money } from "./format.js";
+import { HOUR_MS, bytes, count, hourSpan, money, shortMoney } from "./format.js";
 
 const { uPlot } = window;
 const HEIGHT = 220;
@@ -37,10 +37,10 @@ export function showBytes(target, window, { hours }) {
     { label: "of these included", fill: "included", value: bytes },
   ];
   const data = [xs.map((hour) => hour * 3600), values((h) => h.total_bytes), values((h) => h.included_bytes)];
-  draw(target, "bytes", hours, data, series, bytes, [
-    { title: "Bytes", number: true, cell: (hour) => bytes(hour.total_bytes) },
-    { title: "Included", number: true, cell: (hour) => bytes(hour.included_bytes) },
-    { title: "Not rated yet", number: true, cell: (hour) => bytes(hour.unrated_bytes) },
+  draw(target, "bytes", hours, data, series, { window, sum: bytes, tick: bytes, least: 10 }, [
+    { title: "Bytes", kind: "number", cell: (hour) => bytes(hour.total_bytes) },
+    { title: "Included", kind: "number", cell: (hour) => bytes(hour.included_bytes) },
+    { title: "Not rated yet", kind: "number", cell: (hour) => bytes(hour.unrated_bytes) },
   ]);
 }
 
@@ -48,37 +48,43 @@ export function showMoney(target, window, { hours }) {
   const [xs, values] = columns(window, hours);
   const series = [{ label: "Amount", fill: "money", value: money }];
   const data = [xs.map((hour) => hour * 3600), values((hour) => Number(hour.amount))];
-  draw(target, "money", hours, data, series, money, [
-    { title: "Amount", number: true, cell: (hour) => el("span", { title: hour.amount }, money(hour.amount)) },
-    { title: "Not rated yet", number: true, cell: (hour) => bytes(hour.unrated_bytes) },
+  draw(target, "money", hours, data, series, { window, sum: money, tick: shortMoney, least: 0 }, [
+    { title: "Amount", kind: "number", cell: (hour) => el("span", { title: hour.amount }, money(hour.amount)) },
+    { title: "Not rated yet", kind: "number", cell: (hour) => bytes(hour.unrated_bytes) },
   ]);
 }
 
-function draw(target, name, hours, data, series, axis, more) {
+/** `scale`: the window, how a sum and a tick are written, and what the highest tick is at least. */
+function draw(target, name, hours, data, series, scale, more) {
   const isOpen = target.querySelector("details")?.open;
   drawn.get(name)?.destroy();
   drawn.delete(name);
   if (!hours.length) return fill(target, nothing("No usage in these hours."));
   const frame = el("div", { class: "chart", role: "img", "aria-label": `${series[0].label} per hour; the table below has the numbers` });
   const sum = data[1].reduce((total, value) => total + (value ?? 0), 0);
-  fill(target, el("p", { class: "sum" }, el("strong", {}, axis(sum)), " in these hours"), frame, numbers(hours, more, isOpen));
-  const plot = new uPlot(options(frame, series, axis), data, frame);
+  fill(target, el("p", { class: "sum" }, el("strong", {}, scale.sum(sum)), " in these hours"), frame, numbers(hours, more, isOpen));
+  const plot = new uPlot(options(frame, series, scale), data, frame);
   drawn.set(name, plot);
   watch(frame, plot);
   return undefined;
 }
 
-function options(frame, series, axis) {
+function options(frame, series, { window, tick, least }) {
+  const [from, to] = [window.from_hour, window.to_hour].map((instant) => Date.parse(instant) / 1000);
   const line = { stroke: themed("muted"), grid: { stroke: themed("line"), width: 1 }, ticks: { stroke: themed("line"), width: 1 } };
   return {
     width: Math.max(frame.clientWidth, 200),
     height: HEIGHT,
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "UTC"),
     cursor: { sync: { key: CURSOR.key }, points: { show: false }, drag: { x: false, y: false } },
-    scales: { y: { range: (_, low, high) => [0, (high || 1) * 1.08] } },
+    scales: {
+      // A bar reaches from the beginning of its hour to its end: the last one, too.
+      x: { range: () => [from, to] },
+      y: { range: (_, low, high) => [Math.min(0, low ?? 0), (Math.max(high ?? 0, least) || 1) * 1.08] },
+    },
     axes: [
       { ...line, values: hourTicks, space: 60 },
-      { ...line, size: 74, values: (_, ticks) => ticks.map((tick) => axis(tick)) },
+      { ...line, size: roomFor, values: (_, ticks) => ticks.map(tick) },
     ],
     series: [
       { label: "Hour", value: (_, seconds) => (seconds === null ? "–" : hourSpan(seconds * 1000)) },
@@ -92,6 +98,15 @@ function options(frame, series, axis) {
       })),
     ],
   };
+}
+
+/** As wide as the longest number beside the axis. */
+function roomFor(plot, values, index, round) {
+  const axis = plot.axes[index];
+  if (round > 1) return axis._size;
+  plot.ctx.font = axis.font[0];
+  const widths = (values ?? []).map((text) => plot.ctx.measureText(text).width / devicePixelRatio);
+  return Math.ceil(axis.ticks.size + axis.gap + Math.max(0, ...widths));
 }
 
 /** Midnights bear their day, other ticks their hour. */
@@ -116,5 +131,5 @@ const numbers = (hours, more, isOpen) =>
     "details",
     { open: isOpen },
     el("summary", {}, `Numbers of ${count(hours.length)} hours`),
-    table("Numbers by hour", [{ title: "Hour", cell: (hour) => hourSpan(hour.hour * HOUR_MS) }, ...more], hours.toReversed()),
+    table("Numbers by hour", [{ title: "Hour", kind: "time", cell: (hour) => hourSpan(hour.hour * HOUR_MS) }, ...more], hours.toReversed()),
   );

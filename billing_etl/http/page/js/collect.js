@@ -11,7 +11,7 @@ const LONGEST_PAUSE_MS = 5000;
 
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-export async function collectAgain(site, sourceId, at, button, progress, renew) {
+export async function collectAgain(site, sourceId, at, button, progress) {
   button.disabled = true;
   const say = (kind, text, runId) => fill(progress, el("p", { class: `note ${kind}` }, text, " ", runLink(site, runId)));
   say("going", "Asking for it …");
@@ -19,7 +19,6 @@ export async function collectAgain(site, sourceId, at, button, progress, renew) 
     const run = await start(sourceId, at);
     await follow(run, say, () => progress.isConnected);
     await site.refresh();
-    await renew();
   } catch (error) {
     say("bad", refusal(error));
   }

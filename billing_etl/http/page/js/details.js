@@ -14,16 +14,19 @@ const EVENTS = {
   series_absent: "stretch in which a series was away; its bytes stay on the minute they arrived in",
 };
 
-let asked = 0;
+/** Asks again for what the panel shows; there is nothing to ask while it is closed. */
+let renew = async () => {};
+export const renewDetails = () => renew();
 
-/** Opens the panel. `site` has can_collect, collectable, run_link, refresh and letter. */
+/** Opens the panel. `site` has can_collect, collectable, run_link, refresh and closed. */
 export async function openDetails(site, source, at, letter) {
   const panel = byId("details");
-  const ticket = ++asked;
+  const opener = document.activeElement;
   const close = () => {
-    asked += 1;
+    renew = async () => {};
     panel.hidden = true;
-    document.querySelector(".map td[tabindex='0']")?.focus();
+    site.closed();
+    (opener.isConnected ? opener : document.querySelector(".map td[tabindex='0'], #coverage button, #filter")).focus();
   };
   panel.onkeydown = (event) => event.key === "Escape" && close();
   const head = el(
@@ -34,60 +37,69 @@ export async function openDetails(site, source, at, letter) {
   );
   const mark = el("span");
   const when = el("p", { class: "when" }, `${hourSpan(at)} UTC `, mark);
-  const body = el("div", { "aria-live": "polite" }, el("p", { class: "muted" }, "Loading …"));
-  fill(panel, head, when, body);
-  const show = (now) => fill(mark, chip(STATES[now].name, stateClass(now)));
-  const ask = () => get("v1/page/hour", { source: source.source_id, hour: hourLabel(at) });
-  show(letter);
+  // What a collection says while it runs stays beside what is known since.
+  const logs = el("span", { class: "logs" });
+  const progress = el("div", { class: "progress", role: "status" });
+  const actions = el("div", { class: "actions" }, collect(site, source, at, progress), logs, progress);
+  const known = el("div", { "aria-live": "polite" }, el("p", { class: "muted" }, "Loading …"));
+  fill(panel, head, when, actions, known);
+  fill(mark, stateChip(letter));
   panel.hidden = false;
   head.firstChild.focus();
-  try {
-    const found = await ask();
-    if (ticket !== asked) return;
-    const known = el("div", {}, facts(letter, found));
-    // What the collection said stays beside what is known since.
-    const renew = async () => {
-      const [now, renewed] = [site.letter(source.source_id, at) ?? letter, await ask()];
-      if (ticket !== asked) return;
-      show(now);
-      fill(known, facts(now, renewed));
-    };
-    fill(body, actions(site, source, at, found, renew), known);
-  } catch (error) {
-    if (ticket === asked) fill(body, el("p", { class: "banner bad" }, error.message));
-  }
+  let shown = null;
+  const ask = async () => {
+    let found;
+    try {
+      found = await get("v1/page/hour", { source: source.source_id, hour: hourLabel(at) });
+    } catch (error) {
+      if (renew === ask) fill(known, el("p", { class: "banner bad" }, error.message));
+      shown = null;
+      return;
+    }
+    const text = JSON.stringify(found);
+    if (renew !== ask || text === shown) return;
+    shown = text;
+    const now = letterOf(found.known) ?? letter;
+    fill(mark, stateChip(now));
+    fill(logs, log(site, found));
+    fill(known, facts(now, found));
+  };
+  renew = ask;
+  await ask();
+}
+
+const stateChip = (letter) => chip(STATES[letter].name, stateClass(letter));
+
+/** The state of the hour as its details say it; undefined: they say nothing, so the map knows better. */
+function letterOf(known) {
+  if (known?.error) return "f";
+  return known?.state?.[0];
 }
 
 // --- what to do -----------------------------------------------------------------------------------
 
-function actions(site, source, at, { known, log_link: log, failed_log_link: failedLog }, renew) {
-  const link = failedLog ?? log;
-  const progress = el("div", { class: "progress", role: "status" });
-  const parts = [];
-  if (link) {
-    const text = failedLog ? "Open the failed task's log" : "Open the log";
-    parts.push(el("a", { class: "button", href: address(link), onclick: leaveFrame }, text));
+function collect(site, source, at, progress) {
+  if (!site.can_collect) return note("You may look, but not collect again: that takes the right to trigger collect_and_rate.");
+  if (!site.collectable.includes(source.source_id)) {
+    return note("It cannot be collected again: EXPORTER_SOURCES_JSON does not name this source any more.");
   }
-  if (site.can_collect && site.collectable.includes(source.source_id)) {
-    const button = el("button", { type: "button", class: "primary" }, "Collect again");
-    button.addEventListener("click", () => collectAgain(site, source.source_id, at, button, progress, renew));
-    parts.unshift(button);
-  }
-  return el("div", { class: "actions" }, parts, why(site, source, link, known), progress);
+  const button = el("button", { type: "button", class: "primary" }, "Collect again");
+  button.addEventListener("click", () => collectAgain(site, source.source_id, at, button, progress));
+  return button;
 }
 
-/** Why a button or a link is not there. */
-function why(site, source, link, known) {
-  const notes = [];
-  if (!site.can_collect) notes.push("You may look, but not collect again: that takes the right to trigger collect_and_rate.");
-  else if (!site.collectable.includes(source.source_id)) {
-    notes.push("It cannot be collected again: EXPORTER_SOURCES_JSON does not name this source any more.");
-  }
-  const run = known?.failed_run_id ?? known?.run_id;
-  if (!link && run && isInAirflow) notes.push(`There is no task log: run ${run} was not a task of Airflow, or is deleted there.`);
-  else if (!link && run) notes.push(`Its log is that of the process that did run ${run}.`);
-  return notes.map((note) => el("p", { class: "muted" }, note));
+/** The log of the failure as long as there is one, else of the run that wrote the hour; or why there is none. */
+function log(site, { known, log_link: written, failed_log_link: failed }) {
+  if (!known) return null;
+  const [link, run, text] = known.error
+    ? [failed, known.failed_run_id, "Open the failed task's log"]
+    : [written, known.run_id, "Open the collecting task's log"];
+  if (link) return el("a", { class: "button", href: address(link), onclick: leaveFrame }, text);
+  if (!run) return null;
+  return note(isInAirflow ? `There is no task log: run ${run} was not a task of Airflow, or is deleted there.` : `The log is that of the process that did run ${run}.`);
 }
+
+const note = (text) => el("p", { class: "muted" }, text);
 
 // --- what is known --------------------------------------------------------------------------------
 

@@ -2,6 +2,10 @@
 
 const UNITS = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const upTo = (digits) => new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: digits });
+const [cents, small] = [upTo(2), upTo(4)];
+const tiny = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
+const short = new Intl.NumberFormat("en", { maximumSignificantDigits: 4, notation: "compact" });
 const dayFormat = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", day: "numeric", month: "short" });
 
 export const HOUR_MS = 3_600_000;
@@ -21,13 +25,18 @@ export function bytes(value) {
   return unit === 0 ? `${whole.format(left)} B` : `${left.toPrecision(3)} ${UNITS[unit]}`;
 }
 
-/** An amount in the currency of the price book; small ones keep digits that tell them apart. */
+/**
+ * An amount in the currency of the price book; small ones keep digits that tell them apart. One that
+ * is given as text, as the server does, is rounded from all of its digits.
+ */
 export function money(value) {
-  const amount = Number(value ?? 0);
-  const size = Math.abs(amount);
-  const digits = size === 0 || size >= 100 ? 2 : size >= 0.01 ? 4 : 8;
-  return amount.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: digits });
+  const size = Math.abs(Number(value ?? 0));
+  const format = size === 0 || size >= 100 ? cents : size >= 0.01 ? small : tiny;
+  return format.format(value ?? 0);
 }
+
+/** The same where there is little room, as beside a chart. */
+export const shortMoney = (value) => (Math.abs(value) < 100_000 ? tiny : short).format(value);
 
 const two = (number) => String(number).padStart(2, "0");
 

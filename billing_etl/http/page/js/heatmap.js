@@ -2,26 +2,26 @@
 // into it, arrows move, Enter opens the details.
 
 import { chip, el, fill, nothing, table } from "./dom.js";
-import { HOUR_MS, clock, count, day, duration, hourSpan, some } from "./format.js";
+import { HOUR_MS, count, duration, hourSpan, some } from "./format.js";
+import { keepLabelled, sample } from "./labels.js";
 import { LETTERS, STATES, stateClass, tally } from "./states.js";
 
 const FEWEST_HOURS = 24;
-const WORDS_UP_TO = 30;
 const MOST_ROWS = 200;
 const WORST_FIRST = ["f", "d", "p", "l"];
+
+/** Where the keyboard is in the map, and the hour whose details are open: {id, at}. */
+let seat = null;
+let opened = null;
+/** The cell of such a place in the map as it is drawn now. */
+let cellAt = () => undefined;
 
 export function showLegend(target, sources) {
   const counts = tally(sources);
   fill(
     target,
     (sources.length ? LETTERS : []).filter((letter) => letter !== "." || counts["."]).map((letter) =>
-      el(
-        "li",
-        { title: STATES[letter].text },
-        el("span", { class: `sample ${stateClass(letter)}`, "aria-hidden": "true" }),
-        `${STATES[letter].name} `,
-        el("span", { class: "muted" }, count(counts[letter])),
-      ),
+      el("li", { title: STATES[letter].text }, sample(letter), `${STATES[letter].name} `, el("span", { class: "muted" }, count(counts[letter]))),
     ),
   );
 }
@@ -51,21 +51,34 @@ export function showMap(target, coverage, sources, open) {
   if (!coverage.sources.length) return fill(target, noSource());
   if (!sources.length) return fill(target, nothing("No source has such a name."));
   const columns = Array.from({ length: hours }, (_, at) => start + at * HOUR_MS);
+  const spans = columns.map(hourSpan);
   const grid = el(
     "table",
     { class: "map", role: "grid", "aria-label": "State of each source, hour by hour" },
-    el("thead", {}, dayRow(columns), hourRow(columns)),
-    el("tbody", {}, sources.map((source) => sourceRow(source, columns))),
+    el("colgroup", {}, el("col", { class: "names" }), el("col", { span: hours })),
+    el("thead"),
+    el("tbody", {}, sources.map((source) => sourceRow(source, columns, spans))),
   );
-  grid.dataset.zoom = columns.length <= WORDS_UP_TO ? "word" : columns.length <= 72 ? "mark" : "dot";
-  const focus = operate(grid, sources, columns, open);
-  const before = target.querySelector(".mapframe");
-  const held = before?.contains(document.activeElement) ? document.activeElement.title : null;
+  // How narrow a cell may get, by how many there are.
+  const span = hours <= 30 ? "day" : hours <= 72 ? "days" : "week";
+  grid.dataset.span = span;
+  grid.style.setProperty("--hours", hours);
+  const takeSeat = operate(grid, sources, columns, open);
+  const isHeld = target.querySelector(".map")?.contains(document.activeElement);
+  const before = target.querySelector(`.mapframe:has([data-span="${span}"])`);
   const [left, top] = [before?.scrollLeft ?? Infinity, before?.scrollTop ?? 0];
   const frame = el("div", { class: "mapframe" }, grid);
   fill(target, frame, beyond(coverage));
+  keepLabelled(frame, grid, sources, columns);
   frame.scrollTo(Math.min(left, frame.scrollWidth), top); // the newest hours first
-  if (held) focus(held);
+  takeSeat(isHeld);
+}
+
+/** Marks the hour whose details are open, {id, at}; null: none is. */
+export function markOpened(place) {
+  cellAt(opened)?.removeAttribute("aria-selected");
+  opened = place;
+  cellAt(opened)?.setAttribute("aria-selected", "true");
 }
 
 const noSource = () =>
@@ -81,38 +94,7 @@ const beyond = ({ sources, total_sources: total }) =>
     ? nothing(`${count(sources.length)} of ${count(total)} sources are shown: those with most open hours.`)
     : null;
 
-function dayRow(columns) {
-  const spans = [];
-  for (const at of columns) {
-    if (spans.at(-1)?.name === day(at)) spans.at(-1).length += 1;
-    else spans.push({ name: day(at), length: 1 });
-  }
-  return el(
-    "tr",
-    { "aria-hidden": "true" },
-    el("td", { class: "corner" }),
-    // A day of three cells has no room for its name.
-    spans.map(({ name, length }) => el("td", { class: "day", colspan: length }, length * 10 > columns.length / 3 ? name : "")),
-  );
-}
-
-function hourRow(columns) {
-  const every = columns.length <= WORDS_UP_TO ? 1 : columns.length <= 72 ? 3 : 12;
-  // The number reaches over the cells to its right: at the end it would make the map wider than its frame.
-  const room = Math.ceil(every / 4);
-  return el(
-    "tr",
-    { "aria-hidden": "true" },
-    el("td", { class: "corner" }, "source, lag"),
-    columns.map((at, index) => {
-      const hour = new Date(at).getUTCHours();
-      const isNamed = hour % every === 0 && index + room <= columns.length;
-      return el("td", { class: hour === 0 ? "hour midnight" : "hour" }, isNamed ? el("span", {}, clock(at).slice(0, 2)) : "");
-    }),
-  );
-}
-
-function sourceRow(source, columns) {
+function sourceRow(source, columns, spans) {
   const lag = source.lag_seconds === null ? "never" : duration(source.lag_seconds);
   return el(
     "tr",
@@ -128,45 +110,54 @@ function sourceRow(source, columns) {
       ),
     ),
     columns.map((at, index) => {
+      const letter = source.states[index];
+      const { name, text } = STATES[letter];
       const midnight = new Date(at).getUTCHours() === 0 ? " midnight" : "";
-      return el("td", { class: stateClass(source.states[index]) + midnight, role: "gridcell" });
+      return el("td", {
+        class: stateClass(letter) + midnight,
+        role: "gridcell",
+        "aria-label": `${source.source_id}, ${spans[index]}: ${name} (${text})`,
+      });
     }),
   );
 }
 
-/** One listener for all cells; a cell gets its text for people when it is first looked at. */
+/** One listener for all cells. Gives what puts the keyboard back to where it was, in this new map. */
 function operate(grid, sources, columns, open) {
   const rows = [...grid.tBodies[0].rows];
   const place = (cell) => [rows.indexOf(cell.parentElement), cell.cellIndex - 1];
-  const letter = (row, column) => sources[row].states[column];
-  const describe = (cell) => {
-    if (cell.title) return;
-    const [row, column] = place(cell);
-    const { name, text } = STATES[letter(row, column)];
-    cell.title = `${sources[row].source_id}, ${hourSpan(columns[column])}: ${name} (${text})`;
-    cell.setAttribute("aria-label", cell.title);
+  cellAt = (wanted) => {
+    const row = sources.findIndex(({ source_id: id }) => id === wanted?.id);
+    const column = columns.indexOf(wanted?.at);
+    return row < 0 || column < 0 ? undefined : rows[row].cells[column + 1];
   };
   let current = null;
-  const focus = (cell, quietly) => {
+  const sit = (cell) => {
     if (current) current.tabIndex = -1;
     current = cell;
-    describe(cell);
     cell.tabIndex = 0;
-    if (!quietly) cell.focus();
+    cell.title = cell.getAttribute("aria-label");
+  };
+  const move = (cell) => {
+    const [row, column] = place(cell);
+    seat = { id: sources[row].source_id, at: columns[column] };
+    sit(cell);
+    cell.focus();
   };
   const choose = (cell) => {
     const [row, column] = place(cell);
-    focus(cell);
-    grid.querySelector("[aria-selected]")?.removeAttribute("aria-selected");
-    cell.setAttribute("aria-selected", "true");
-    open(sources[row], columns[column], letter(row, column));
+    move(cell);
+    open(sources[row], columns[column], sources[row].states[column]);
   };
   const cellOf = (event) => event.target.closest("td[role=gridcell]");
-  grid.addEventListener("mouseover", (event) => cellOf(event) && describe(cellOf(event)));
+  grid.addEventListener("mouseover", (event) => {
+    const cell = cellOf(event);
+    if (cell) cell.title = cell.getAttribute("aria-label");
+  });
   grid.addEventListener("click", (event) => cellOf(event) && choose(cellOf(event)));
   grid.addEventListener("keydown", (event) => {
     const cell = cellOf(event);
-    if (!cell) return;
+    if (!cell || event.altKey || event.metaKey) return;
     const [row, column] = place(cell);
     const last = columns.length - 1;
     const to = {
@@ -174,23 +165,20 @@ function operate(grid, sources, columns, open) {
       ArrowRight: [row, column + 1],
       ArrowUp: [row - 1, column],
       ArrowDown: [row + 1, column],
-      Home: [row, 0],
-      End: [row, last],
+      Home: [event.ctrlKey ? 0 : row, 0],
+      End: [event.ctrlKey ? rows.length - 1 : row, last],
       PageUp: [Math.max(0, row - 10), column],
       PageDown: [Math.min(rows.length - 1, row + 10), column],
     }[event.key];
     if (event.key === "Enter" || event.key === " ") choose(cell);
     else if (!to) return;
-    else if (rows[to[0]] && to[1] >= 0 && to[1] <= last) focus(rows[to[0]].cells[to[1] + 1]);
+    else if (rows[to[0]] && to[1] >= 0 && to[1] <= last) move(rows[to[0]].cells[to[1] + 1]);
     event.preventDefault();
   });
-  focus(rows[0].cells[columns.length], true);
-  /** Puts the focus where it was before the map was drawn anew. */
-  return (title) => {
-    const [id, at] = [title.split(", ")[0], title];
-    const row = rows[sources.findIndex((source) => source.source_id === id)];
-    const found = row && [...row.cells].slice(1).find((cell) => (describe(cell), cell.title.split(": ")[0] === at.split(": ")[0]));
-    if (found) focus(found);
+  return (isHeld) => {
+    markOpened(opened);
+    sit(cellAt(seat) ?? rows[0].cells[columns.length]);
+    if (isHeld) current.focus();
   };
 }
 
@@ -209,13 +197,13 @@ export function showHours(target, coverage, sources, open) {
     table(
       "Hours that are not complete",
       [
-        { title: "Source", cell: (row) => row.source.source_id },
-        { title: "Hour", cell: (row) => hourSpan(row.at) },
+        { title: "Source", kind: "name", cell: (row) => row.source.source_id },
+        { title: "Hour", kind: "time", cell: (row) => hourSpan(row.at) },
         { title: "State", cell: (row) => chip(STATES[row.letter].name, stateClass(row.letter)) },
         {
           title: "",
           cell: (row) =>
-            el("button", { type: "button", onclick: () => open(row.source, row.at, row.letter) }, "Details"),
+            el("button", { type: "button", "aria-label": `Details of ${row.source.source_id}, ${hourSpan(row.at)}`, onclick: () => open(row.source, row.at, row.letter) }, "Details"),
         },
       ],
       rows.slice(0, MOST_ROWS),

@@ -4,10 +4,10 @@ import { followTheme, address, isInAirflow, leaveFrame } from "./airflow.js";
 import { get, keepToken } from "./api.js";
 import { showAccounts, showDelivery, showFindings, showNotable } from "./cards.js";
 import { redrawCharts, showBytes, showMoney } from "./charts.js";
-import { openDetails } from "./details.js";
+import { openDetails, renewDetails } from "./details.js";
 import { byId, el, fill } from "./dom.js";
 import { HOUR_MS, clock, day, hourLabel } from "./format.js";
-import { chosen, fitted, showHours, showLegend, showMap } from "./heatmap.js";
+import { chosen, fitted, markOpened, showHours, showLegend, showMap } from "./heatmap.js";
 import { showTiles } from "./tiles.js";
 
 const REFRESH_MS = 60_000;
@@ -41,6 +41,7 @@ async function load() {
     showFindings(byId("findings"), work);
     showNotable(byId("notable"), work);
   }
+  await renewDetails();
 }
 
 /** Sources that were never collected have no row in the database, but are expected. */
@@ -63,15 +64,11 @@ function showChosen() {
   const { coverage } = state;
   if (!coverage) return;
   const sources = chosen(coverage.sources, byId("filter").value, byId("order").value);
-  const site = { ...coverage, refresh: load, letter };
-  const open = (source, at, letter) => openDetails(site, source, at, letter);
+  const open = (source, at, letter) => {
+    openDetails({ ...coverage, refresh: load, closed: () => markOpened(null) }, source, at, letter);
+    markOpened({ id: source.source_id, at });
+  };
   (byId("as-table").checked ? showHours : showMap)(byId("coverage"), coverage, sources, open);
-}
-
-/** The state of an hour of a source as it was loaded last; undefined when it is not shown. */
-function letter(sourceId, at) {
-  const { sources, from_hour: from } = state.coverage;
-  return sources.find((source) => source.source_id === sourceId)?.states[(at - Date.parse(from)) / HOUR_MS];
 }
 
 // --- what went wrong ------------------------------------------------------------------------------

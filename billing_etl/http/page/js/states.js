@@ -1,13 +1,14 @@
-// The states of a source-hour, by the letter that the server gives for each.
+// The states of a source-hour, by the letter that the server gives for each. A cell says its word or
+// its mark, as far as it has room.
 
 export const STATES = {
-  f: { name: "failed", text: "its last collection failed", bad: true },
-  d: { name: "late", text: "due, and never collected", bad: true },
-  p: { name: "partial", text: "snapshots may still come", bad: true },
-  l: { name: "lost", text: "the exporter no longer has it", bad: false },
-  c: { name: "complete", text: "collected, nothing more will come", bad: false },
-  w: { name: "not yet", text: "still running, or just ended", bad: false },
-  ".": { name: "not collected", text: "before the source's first hour, or switched off", bad: false },
+  f: { name: "failed", text: "its last collection failed", word: "fail", mark: "!" },
+  d: { name: "late", text: "due, and never collected", word: "late", mark: "?" },
+  p: { name: "partial", text: "snapshots may still come", word: "part", mark: "~" },
+  l: { name: "lost", text: "the exporter no longer has it", word: "lost", mark: "×" },
+  c: { name: "complete", text: "collected, nothing more will come", word: "ok", mark: "" },
+  w: { name: "not yet", text: "still running, or just ended", word: "–", mark: "" },
+  ".": { name: "not collected", text: "before the source's first hour, or switched off", word: "", mark: "" },
 };
 
 export const LETTERS = Object.keys(STATES);

@@ -4,13 +4,18 @@ import { el, fill } from "./dom.js";
 import { count, duration, moment, some } from "./format.js";
 import { tally } from "./states.js";
 
-const KINDS = { good: "✓", warn: "▲", bad: "✕", none: "–" };
+const KINDS = {
+  good: { mark: "✓", name: "in order" },
+  warn: { mark: "▲", name: "needs a look" },
+  bad: { mark: "✕", name: "needs someone" },
+  none: { mark: "–", name: "nothing known" },
+};
 
 function tile(title, value, note, kind) {
   return el(
     "li",
     { class: `tile ${kind}` },
-    el("span", { class: "mark", "aria-hidden": "true" }, KINDS[kind]),
+    el("span", { class: "mark", role: "img", "aria-label": KINDS[kind].name }, KINDS[kind].mark),
     el("span", { class: "title" }, title),
     el("strong", {}, value),
     el("span", { class: "about" }, note),
@@ -28,12 +33,15 @@ export function showTiles(target, coverage, usage, work) {
 }
 
 function lag({ sources }) {
-  const behind = sources.filter((source) => source.enabled && source.lag_seconds !== null);
+  const enabled = sources.filter((source) => source.enabled);
+  const behind = enabled.filter((source) => source.lag_seconds !== null);
+  const never = enabled.length - behind.length;
   if (!behind.length) return tile("Facts are behind by", "–", "nothing was collected yet", "none");
   const worst = behind.reduce((a, b) => (a.lag_seconds > b.lag_seconds ? a : b));
   // The running hour counts as lag: up to two hours are as they should be.
   const kind = worst.lag_seconds < 7200 ? "good" : worst.lag_seconds < 4 * 3600 ? "warn" : "bad";
-  return tile("Facts are behind by", duration(worst.lag_seconds), `at most; ${worst.source_id}`, kind);
+  const note = never ? `at most; ${some(never, "source")} never collected` : `at most; ${worst.source_id}`;
+  return tile("Facts are behind by", duration(worst.lag_seconds), note, never && kind === "good" ? "warn" : kind);
 }
 
 function hours({ sources }) {
@@ -49,20 +57,23 @@ function unrated({ unrated: { account_hours: waiting, oldest_hour: oldest } }) {
   return tile("Hours not rated", count(waiting), note, waiting ? "warn" : "good");
 }
 
-function delivery({ delivery: meters }) {
+function delivery({ delivery: meters, waiting }) {
   const on = meters.filter((meter) => meter.state !== "off");
   if (!on.length) return tile("Events not delivered", "–", "delivery is off", "none");
   const backlog = on.reduce((sum, meter) => sum + meter.backlog, 0);
   const age = Math.max(...on.map((meter) => meter.oldest_age_seconds ?? 0));
-  const kind = on.some((m) => m.state === "stalled") ? "bad" : on.some((m) => m.state === "behind") ? "warn" : "good";
-  return tile("Events not delivered", count(backlog), backlog ? `oldest ${duration(age)} old` : "all are stored", kind);
+  const isRefused = waiting.some((row) => row.last_error !== null);
+  const isLate = isRefused || on.some((meter) => meter.state === "behind");
+  const kind = on.some((meter) => meter.state === "stalled") ? "bad" : isLate ? "warn" : "good";
+  const note = backlog ? `oldest ${duration(age)} old${isRefused ? ", the store refused" : ""}` : "all are stored";
+  return tile("Events not delivered", count(backlog), note, kind);
 }
 
 function reconciled({ checks }) {
   if (!checks.length) return tile("Reconciled up to", "–", "no check ran for these hours", "none");
   const last = checks.map((check) => check.last_hour).sort()[0];
   const different = checks.reduce((sum, check) => sum + check.different, 0);
-  const note = different ? `${some(different, "check")} differ` : "no difference is left";
+  const note = different ? different === 1 ? "1 check of an hour differs" : `${count(different)} checks of hours differ` : "no difference is left";
   return tile("Reconciled up to", moment(Date.parse(last) + 3_600_000), note, different ? "bad" : "good");
 }
 
