@@ -161,6 +161,16 @@ def test_a_new_site_says_what_to_do(browser: Browser, nothing: httpx.Client) -> 
         expect(page.locator("#findings")).to_contain_text("None. Nothing waits for a person.")
 
 
+def test_a_source_that_was_never_collected_is_told(browser: Browser, database_url: str) -> None:
+    ids = world.fill(database_url, Hour.of(datetime.now(UTC)), sources=2, accounts=3)
+    with serving(database_url, *ids, "new-1") as client, chromium.opened(browser) as page:
+        sign_in(page, client)
+        expect(page.locator(".map tbody tr")).to_have_count(3)
+        expect(page.locator("#tiles li.warn").first).to_contain_text("1 source never collected")
+        # Nor is delivery in order while the store refuses what waits.
+        expect(page.locator("#tiles")).to_contain_text("the last try failed")
+
+
 def test_a_wrong_token_asks_again_and_shows_nothing(
     browser: Browser, nothing: httpx.Client
 ) -> None:

@@ -12,6 +12,7 @@ from page.served import serving, sign_in
 from playwright.sync_api import Browser, Page, Route, expect
 
 from billing_etl.hours import Hour
+from billing_etl.local.postgres import EmbeddedPostgres
 
 pytestmark = pytest.mark.e2e
 
@@ -56,9 +57,13 @@ IS_SEEN = """() => {
 }"""
 
 
-@pytest.fixture
-def odd(browser: Browser, database_url: str) -> Iterator[httpx.Client]:
+@pytest.fixture(scope="module")
+def odd(
+    browser: Browser, postgres_server: EmbeddedPostgres, migrated_template: str
+) -> Iterator[httpx.Client]:
     """Sources with odd names, whose errors have no spaces, and accounts rich and poor."""
+    postgres_server.create_database("page_room", migrated_template)
+    database_url = postgres_server.url("page_room")
     world.fill(database_url, Hour.of(datetime.now(UTC)), sources=SOURCES, accounts=6)
     with psycopg.connect(database_url, autocommit=True) as connection:
         for key, name in enumerate(ODD_NAMES, 1):

@@ -201,8 +201,9 @@ def test_3_repair_it_by_three_clicks(
         next(walk.step(3))  # the exporter is up again
         frame.get_by_role("button", name="Collect again").click()
         expect(frame.locator("#details .progress")).to_contain_text("Collected and rated:")
-        # The map shows it by itself.
+        # The map shows it by itself, and no failed task is left to look at.
         expect(failed_cells(frame, BROKEN)).to_have_count(0)
+        expect(frame.get_by_role("link", name="Open the failed task's log")).to_have_count(0)
         keep_screenshot(page, "billing-repaired")
 
 

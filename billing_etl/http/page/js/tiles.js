@@ -65,7 +65,7 @@ function delivery({ delivery: meters, waiting }) {
   const isRefused = waiting.some((row) => row.last_error !== null);
   const isLate = isRefused || on.some((meter) => meter.state === "behind");
   const kind = on.some((meter) => meter.state === "stalled") ? "bad" : isLate ? "warn" : "good";
-  const note = backlog ? `oldest ${duration(age)} old${isRefused ? ", the store refused" : ""}` : "all are stored";
+  const note = backlog ? `oldest ${duration(age)} old${isRefused ? ", the last try failed" : ""}` : "all are stored";
   return tile("Events not delivered", count(backlog), note, kind);
 }
 
