@@ -18,7 +18,7 @@ const EVENTS = {
 let renew = async () => {};
 export const renewDetails = () => renew();
 
-/** Opens the panel. `site` has can_collect, collectable, run_link, refresh and closed. */
+/** Opens the panel. `site` has can_collect, collectable, run_link, refresh, letter and closed. */
 export async function openDetails(site, source, at, letter) {
   const panel = byId("details");
   const opener = document.activeElement;
@@ -59,7 +59,7 @@ export async function openDetails(site, source, at, letter) {
     const text = JSON.stringify(found);
     if (renew !== ask || text === shown) return;
     shown = text;
-    const now = letterOf(found.known) ?? letter;
+    const now = letterOf(found.known) ?? site.letter(source.source_id, at) ?? letter;
     fill(mark, stateChip(now));
     fill(logs, log(site, found));
     fill(known, facts(now, found));

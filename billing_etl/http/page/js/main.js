@@ -65,10 +65,17 @@ function showChosen() {
   if (!coverage) return;
   const sources = chosen(coverage.sources, byId("filter").value, byId("order").value);
   const open = (source, at, letter) => {
-    openDetails({ ...coverage, refresh: load, closed: () => markOpened(null) }, source, at, letter);
+    const site = { ...coverage, refresh: load, letter: stateOf, closed: () => markOpened(null) };
+    openDetails(site, source, at, letter);
     markOpened({ id: source.source_id, at });
   };
   (byId("as-table").checked ? showHours : showMap)(byId("coverage"), coverage, sources, open);
+}
+
+/** The state of an hour of a source as it was loaded last; undefined when it is not shown. */
+function stateOf(sourceId, at) {
+  const { sources, from_hour: from } = state.coverage;
+  return sources.find((source) => source.source_id === sourceId)?.states[(at - Date.parse(from)) / HOUR_MS];
 }
 
 // --- what went wrong ------------------------------------------------------------------------------
