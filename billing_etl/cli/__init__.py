@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 from billing_etl.cli.arguments import parse_arguments
 from billing_etl.cli.output import Output
@@ -24,6 +25,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     if arguments.verbose:
         logging.getLogger("billing_etl").setLevel(logging.INFO)
+    is_for_programs = arguments.json or getattr(arguments, "csv", False)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # Programs get UTF-8. A terminal that has no sign for a letter gets another one.
+            stream.reconfigure(encoding="utf-8" if is_for_programs else None, errors="replace")
     output = Output(as_json=arguments.json)
     gc.freeze()  # modules stay until the end: the collector need not walk through them again
     try:

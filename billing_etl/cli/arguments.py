@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from billing_etl import __version__
-from billing_etl.cli import commands, maintain
+from billing_etl.cli import commands, maintain, quarantine
 from billing_etl.cli.backfill import run_backfill
 from billing_etl.cli.erase import erase
 from billing_etl.cli.explain import explain
@@ -104,11 +104,11 @@ def build_parser() -> argparse.ArgumentParser:
     erasing.add_argument("--yes", action="store_true", help="do not ask")
     _add_preview(erasing)
 
-    quarantine = _group(sub, "quarantine", "bad samples that were put aside")
-    _sub(quarantine, "list", commands.quarantine_list, "quarantined samples", shared)
-    _sub(
-        quarantine, "replay", commands.quarantine_replay, "collects their hours again", shared
-    ).add_argument("--source", metavar="ID", help="only of this source")
+    samples = _group(sub, "quarantine", "bad samples that were put aside")
+    _sub(samples, "list", quarantine.list_samples, "quarantined samples", shared)
+    replaying = _sub(samples, "replay", quarantine.replay, "collects their hours again", shared)
+    replaying.add_argument("--source", metavar="ID", help="only of this source")
+    _add_preview(replaying)
     findings = _group(sub, "findings", "what a person should know")
     _sub(findings, "list", commands.findings_list, "open findings", shared).add_argument(
         "--all", action="store_true", help="closed ones too"

@@ -19,7 +19,7 @@ def run_backfill(arguments: argparse.Namespace, env: Mapping[str, str], output: 
     engine = engine_of(env)
     sources = sources_of(engine, arguments.source)
     if arguments.dry_run:
-        return _show(rehearse(engine, sources, hours, hold_seconds=arguments.hold), output)
+        return show_rehearsal(rehearse(engine, sources, hours, hold_seconds=arguments.hold), output)
     result = backfill(engine, sources, hours, order=arguments.order, parallel=arguments.parallel)
     output.table(result.as_dict(), "Collected", _COLLECT_COLUMNS, result.collected)
     if not output.as_json:
@@ -30,7 +30,8 @@ def run_backfill(arguments: argparse.Namespace, env: Mapping[str, str], output: 
     return 1 if result.failures else 0
 
 
-def _show(rehearsal: Rehearsal, output: Output) -> int:
+def show_rehearsal(rehearsal: Rehearsal, output: Output) -> int:
+    """Prints what would change; 1 when something could not be compared."""
     by_hour = ("hour", "accounts", *CHANGE_COLUMNS, "corrections")
     output.table(rehearsal.as_dict(), "Would change, per hour", by_hour, rehearsal.by_hour())
     if not output.as_json:

@@ -24,7 +24,7 @@ from billing_etl.store import migrations
 Environment = Mapping[str, str]
 Arguments = argparse.Namespace
 
-_COLLECT_COLUMNS: Final = (
+COLLECT_COLUMNS: Final = (
     "source_id", "hour", "outcome", "state", "snapshots", "samples", "used", "duplicates",
     "baselines", "quarantined", "facts_written",
 )  # fmt: skip
@@ -77,8 +77,8 @@ def collect(arguments: Arguments, env: Environment, output: Output) -> int:
     refuse_archived(engine, hours, "collect")
     summary = collect_hours(engine, sources, hours)
     _note_oldest_served(engine, sources, summary)
-    output.table(summary.as_dict(), "Collected", _COLLECT_COLUMNS, summary.as_dict()["results"])
-    return _report_failures(summary, output)
+    output.table(summary.as_dict(), "Collected", COLLECT_COLUMNS, summary.as_dict()["results"])
+    return report_failures(summary, output)
 
 
 def _note_oldest_served(engine: Engine, sources: Sequence[Source], summary: CollectSummary) -> None:
@@ -89,7 +89,7 @@ def _note_oldest_served(engine: Engine, sources: Sequence[Source], summary: Coll
             note_oldest_served(engine, source)
 
 
-def _report_failures(summary: CollectSummary, output: Output) -> int:
+def report_failures(summary: CollectSummary, output: Output) -> int:
     for _, _, error in summary.failures:
         output.error(error)
     return 1 if summary.failures else 0
@@ -146,7 +146,7 @@ def pipeline(arguments: Arguments, env: Environment, output: Output) -> int:
                     summary.failures.extend(part.failures)
                     advance()
         _note_oldest_served(engine, sources, summary)
-        failed = _report_failures(summary, output)
+        failed = report_failures(summary, output)
         with output.progress("rate, export, reconcile", 3) as advance:
             rated = rate_hours(engine, hours)
             advance()
@@ -168,7 +168,7 @@ def pipeline(arguments: Arguments, env: Environment, output: Output) -> int:
     if output.as_json:
         output.result(document, "")
     else:
-        output.table({}, "Collected", _COLLECT_COLUMNS, summary.as_dict()["results"])
+        output.table({}, "Collected", COLLECT_COLUMNS, summary.as_dict()["results"])
         output.table({}, "Rated", tuple(rated.as_dict()), [rated.as_dict()])
         output.table({}, "Delivered", _DELIVER_COLUMNS, delivered)
         _show_checks(reconciled, output, {})
@@ -264,21 +264,6 @@ def close(arguments: Arguments, env: Environment, output: Output) -> int:
 
 
 # --- what needs a person ---------------------------------------------------------------------
-
-
-def quarantine_list(arguments: Arguments, env: Environment, output: Output) -> int:
-    rows = attention.quarantined(engine_of(env))
-    columns = ("collected_at", "source_id", "node_id", "reason", "account_uuid", "raw_text")
-    output.table({"quarantine": rows}, "Quarantine", columns, rows)
-    return 0
-
-
-def quarantine_replay(arguments: Arguments, env: Environment, output: Output) -> int:
-    engine = engine_of(env)
-    summary = attention.replay_quarantine(engine, sources_of(engine, arguments.source))
-    document = summary.as_dict()
-    output.table(document, "Collected again", _COLLECT_COLUMNS, document["results"])
-    return _report_failures(summary, output)
 
 
 def findings_list(arguments: Arguments, env: Environment, output: Output) -> int:

@@ -48,11 +48,19 @@ def usage(arguments: argparse.Namespace, env: Mapping[str, str], output: Output)
     return 0
 
 
+class _Lines:
+    """Takes rows that end as the standard says, and prints them as lines of this system."""
+
+    def write(self, row: str) -> None:
+        sys.stdout.write(row.removesuffix("\r\n") + "\n")
+
+
 def _write_csv(answer: UsageAnswer) -> None:
     rows = answer.as_dict()["rows"]
     quota = ("quota_bytes", "remaining_bytes") if answer.question.by in {"account", "month"} else ()
+    # A name may hold either half of the line's end: only then does the module quote both.
     writer = csv.DictWriter(
-        sys.stdout, [answer.question.by, *_NUMBERS, *quota], lineterminator="\n"
+        _Lines(), [answer.question.by, *_NUMBERS, *quota], lineterminator="\r\n"
     )
     writer.writeheader()
     writer.writerows(rows)

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import tempfile
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -21,7 +22,8 @@ HASH_BYTES: Final = 16
 BLOCK_SAMPLES = 100_000
 _FIRST_BLOCK_SHARE: Final = 5
 _NO_MINUTE: Final = 2**31 - 1
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+# In the text of a bad sample, with or without its hyphens.
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}")
 _IDENTITY: Final = np.dtype([("high", ">u8"), ("low", ">u8")])
 
 
@@ -479,7 +481,7 @@ class SampleCollector:
     def _renamed(self, found: re.Match[str]) -> str:
         """A uuid in a text, as it is spelled unless the account is called otherwise here."""
         assert self._stored_name is not None
-        served = found[0].lower()
+        served = str(uuid.UUID(found[0]))
         stored = self._stored_name(served)
         return found[0] if stored == served else stored
 

@@ -357,7 +357,8 @@ def _tls_context(source: Source) -> ssl.SSLContext:
             context.load_verify_locations(cafile=source.ca_file)
         if source.client_cert:
             certificate, _, key = source.client_cert.partition(",")
-            context.load_cert_chain(certificate.strip(), key.strip() or None)
+            # A key that needs a password is refused: nobody is there to be asked for one.
+            context.load_cert_chain(certificate.strip(), key.strip() or None, password="")
     except (OSError, ValueError) as error:  # a path with a NUL is no path
         raise UsageError(
             f"source {source.source_id}: expected readable PEM files in ca_file and client_cert, "

@@ -1,5 +1,6 @@
 """Credits, and closing billing periods (R6, R7), each with what it would do before it does it."""
 
+import re
 import uuid
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ from billing_etl.rating import is_exact, period_of
 from billing_etl.store import ledger, ratings
 from billing_etl.store.database import Connection
 from billing_etl.store.ledger import AccountChange, PeriodSum
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
 
 # The run of what is undone again: no run record has this number.
 PREVIEW: Final = 0
@@ -114,7 +117,8 @@ def add_credit(engine: Engine, account: str, amount: Decimal, reason: str) -> Cr
     """Appends a credit to the ledger; the account may be new.
 
     Raises:
-        UsageError: the account is no uuid, the amount is not above zero, or the reason is empty.
+        UsageError: the account is no uuid, the amount is not above zero, or the reason is empty or
+            names an account.
         RetryableError: nothing was given: the database was away, or another run held the ledger
             too long.
         TerminalError: it is not known whether the credit was given; a person has to look.
@@ -153,9 +157,9 @@ def _checked(account: str, amount: Decimal, reason: str) -> str:
         raise UsageError(
             f"credit: expected an amount above 0, from 1e-40 to 1e40, got {str(amount)[:60]}"
         )
-    if not reason.strip() or account_uuid in reason.lower():
+    if not reason.strip() or _UUID.search(reason):
         # The ledger is never changed: what is written there could not be erased.
-        raise UsageError("credit: expected a reason that does not name the account, got another")
+        raise UsageError("credit: expected a reason that names no account, got another")
     return account_uuid
 
 

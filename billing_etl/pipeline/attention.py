@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from billing_etl.errors import UsageError
-from billing_etl.hours import Hour
+from billing_etl.hours import Hour, HourRange
 from billing_etl.masking import without_emails
 from billing_etl.objectives import Measure
 from billing_etl.pipeline.alerts import alerts_now
 from billing_etl.pipeline.collect import CollectSummary, collect_hours
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.heartbeat import delivery_health
+from billing_etl.pipeline.rehearsal import HOLD_SECONDS, Rehearsal, rehearse
 from billing_etl.settings import Source
 from billing_etl.store import alerts, attention
 from billing_etl.store.database import sql
@@ -52,17 +53,37 @@ def quarantined(engine: Engine) -> list[dict[str, Any]]:
 
 
 def replay_quarantine(engine: Engine, sources: Sequence[Source]) -> CollectSummary:
-    """Collects every hour with quarantined samples again (C11)."""
-    with engine.connect() as connection:
-        rows = attention.rows(connection, "status/quarantined_hours")
+    """Collects every hour with quarantined samples again (C11); `rate` finishes what it changes."""
+    waiting = _quarantined_hours(engine)
     summary = CollectSummary([], [])
     for source in sources:
-        hours = [Hour(row["hour"]) for row in rows if row["source_id"] == source.source_id]
+        hours = [hour for source_id, hour in waiting if source_id == source.source_id]
         if hours:
             part = collect_hours(engine, [source], hours)
             summary.results.extend(part.results)
             summary.failures.extend(part.failures)
     return summary
+
+
+def preview_replay(
+    engine: Engine, sources: Sequence[Source], *, hold_seconds: float = HOLD_SECONDS
+) -> Rehearsal:
+    """What replaying quarantine, and rating what it changes, would change; nothing is kept.
+
+    Raises: as ``rehearse``.
+    """
+    ids = {source.source_id for source in sources}
+    wanted = [each for each in _quarantined_hours(engine) if each[0] in ids]
+    hours = [hour for _, hour in wanted] or [Hour.of(datetime.now(UTC))]
+    span = HourRange(min(hours), max(hours).next)
+    return rehearse(engine, sources, span, only=set(wanted), hold_seconds=hold_seconds)
+
+
+def _quarantined_hours(engine: Engine) -> list[tuple[str, Hour]]:
+    """Source-hours with quarantined samples that can be collected again, oldest first."""
+    with engine.connect() as connection:
+        rows = attention.rows(connection, "status/quarantined_hours")
+    return [(row["source_id"], Hour(row["hour"])) for row in rows]
 
 
 def findings(engine: Engine, *, include_closed: bool) -> list[dict[str, Any]]:

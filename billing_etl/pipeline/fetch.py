@@ -10,6 +10,7 @@ from billing_etl.counters.coverage import missing_slots
 from billing_etl.errors import MismatchError
 from billing_etl.exporter import ExporterClient
 from billing_etl.hours import NS_PER_HOUR, NS_PER_MINUTE, Hour, format_instant_ns
+from billing_etl.masking import without_emails
 from billing_etl.records import Snapshot
 from billing_etl.settings import Source
 from billing_etl.store.sources import NodeContext
@@ -105,8 +106,9 @@ def _collect(
             if expected is not None and expected != got:
                 raise MismatchError(
                     f"source {source.source_id}, hour {hour}: expected {name} {expected!r}, got "
-                    f"{got!r} in the snapshot of {format_instant_ns(snapshot.instant_ns)}; nothing "
-                    "was written, check base_url and the source's expectations"
+                    f"{without_emails(got)!r} in the snapshot of "
+                    f"{format_instant_ns(snapshot.instant_ns)}; nothing was written, "
+                    "check base_url and the source's expectations"
                 )
         collector.add(snapshot)
     return collector.finish()

@@ -7,7 +7,7 @@ is missing counts for the hours after it, and a quota for the rest of its period
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
@@ -206,6 +206,7 @@ def rehearse(
     sources: Sequence[Source],
     hours: HourRange,
     *,
+    only: Collection[tuple[str, Hour]] | None = None,
     hold_seconds: float = HOLD_SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> Rehearsal:
@@ -215,6 +216,7 @@ def rehearse(
         engine: settings and database.
         sources: of these.
         hours: the hours, half-open.
+        only: of these no other source-hours, by source id.
         hold_seconds: after so long no further hour is begun; what is left is named. Until then
             other runs of these sources, rating and sealing wait, so it is short.
         clock: seconds, from anywhere.
@@ -224,12 +226,17 @@ def rehearse(
         RetryableError: other runs hold what it needs for longer than the lock wait.
     """
     result = Rehearsal(hours)
-    wanted = [(source, hour) for hour in hours for source in sources]
+    wanted = [
+        (source, hour)
+        for hour in hours
+        for source in sources
+        if only is None or (source.source_id, hour) in only
+    ]
     if not wanted:
         return result
     with engine.connect() as connection:
         try:
-            run_id, last_entry = _lock(connection, engine, sources, hours)
+            run_id, last_entry = _lock(connection, engine, sources, hours, wanted)
             started = clock()
             for at, (source, hour) in enumerate(wanted):
                 if clock() - started > hold_seconds:
@@ -249,7 +256,11 @@ def rehearse(
 
 
 def _lock(
-    connection: Connection, engine: Engine, sources: Sequence[Source], hours: HourRange
+    connection: Connection,
+    engine: Engine,
+    sources: Sequence[Source],
+    hours: HourRange,
+    wanted: Sequence[tuple[Source, Hour]],
 ) -> tuple[int, int]:
     """Takes every lock in the order that all runs keep, before anything is written.
 
@@ -260,7 +271,7 @@ def _lock(
     for source in sorted(sources, key=lambda each: each.source_id):
         lock_source(connection, source.source_id, hours.start)
     lookback = max(source.lookback_minutes for source in sources)
-    for hour in hours:
+    for hour in sorted({hour for _, hour in wanted}):
         prepare_hour(connection, hour, lookback)
     lock_sealings(connection, hours.start, who)
     ratings.lock_rating(connection, who)

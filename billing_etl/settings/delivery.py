@@ -50,6 +50,12 @@ def endpoint_url(env: Mapping[str, str]) -> str | None:
             "an address without user name and password",
             "one with them; keys belong into the AWS credential chain",
         )
+    if url and ("?" in url or "#" in url):
+        raise values.wrong(
+            "BILLING_S3_ENDPOINT_URL",
+            "an address without parameters",
+            "one with them; keys belong into the AWS credential chain",
+        )
     if url and not _is_server(url):
         raise values.wrong("BILLING_S3_ENDPOINT_URL", "an http or https address", repr(url))
     return url or None
@@ -63,7 +69,7 @@ def _is_server(url: str) -> bool:
         named = bool(_HOST.fullmatch(host)) if "[" not in parts.netloc else host != ""
     except ValueError:
         return False
-    return parts.scheme in {"http", "https"} and named and not parts.query + parts.fragment
+    return parts.scheme in {"http", "https"} and named
 
 
 def prefix(env: Mapping[str, str]) -> str:

@@ -89,7 +89,12 @@ class Source:
                 f"{where}: expected an address without user name and password, got one with them; "
                 "use token_env, connection_id or client_cert"
             )
-        is_address = url.scheme in {"http", "https"} and not url.query + url.fragment
+        if "?" in self.base_url or "#" in self.base_url:
+            raise UsageError(
+                f"{where}: expected an address without parameters, got one with them; a token "
+                "belongs into token_env or connection_id"
+            )
+        is_address = url.scheme in {"http", "https"}
         if not host or not is_address or any(letter.isspace() for letter in self.base_url):
             raise UsageError(
                 f"{where}: expected an address such as https://exporter.example.com:8443, "

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+import pytest
 from pipeline.harness import A, B, Line
 
 from analyst.world import build
@@ -82,9 +83,11 @@ def test_every_question_has_an_answer_here() -> None:
     assert text.count("```sql") == len(QUERIES)
 
 
-def test_each_query_gives_the_known_numbers(line: Line) -> None:
+@pytest.mark.parametrize("zone", ["UTC", "America/St_Johns", "Asia/Kathmandu"])
+def test_each_query_gives_the_known_numbers(line: Line, zone: str) -> None:
+    """In whatever zone a session is: the queries name their own."""
     build(line)
-    with psycopg.connect(line.database_url) as connection:
+    with psycopg.connect(line.database_url, options=f"-c timezone={zone}") as connection:
         connection.execute(f"set role {ANALYST.name}".encode())
         found = {
             question: [

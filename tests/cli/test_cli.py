@@ -88,6 +88,7 @@ JSON_COMMANDS: dict[str, tuple[str, ...]] = {
     "statement sign": ("statement", "--day", DAY, "--sign", "--despite", "S3 is off"),
     "statement verify": ("statement", "--day", DAY, "--verify"),
     "quarantine list": ("quarantine", "list"),
+    "quarantine replay preview": ("quarantine", "replay", "--preview"),
     "quarantine replay": ("quarantine", "replay"),
     "findings list": ("findings", "list"),
     "findings list all": ("findings", "list", "--all"),

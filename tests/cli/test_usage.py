@@ -1,11 +1,17 @@
 """``billing-etl usage``: the same numbers as a table with a chart, JSON and CSV."""
 
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from analyst.world import APRIL, build
-from pipeline.harness import A, Answer, B, Line, command, sample, snapshot
+from pipeline.harness import ROOT, A, Answer, B, Line, command, sample, snapshot
 
 
 @pytest.fixture
@@ -165,6 +171,26 @@ def test_the_chart_is_as_long_as_the_bytes(world: Line) -> None:
     jp, us = (next(line for line in out if line.startswith(name)) for name in ("jp", "us"))
     assert jp.count("█") > 8 * us.count("█") > 0
     assert jp.split()[1:3] == ["510", "B"]
+
+
+@pytest.mark.parametrize("tag", ["a\rb", "a\nb", 'a"b', "a,b", "é\u2028", ""])
+def test_any_name_is_one_field_of_csv_and_of_json(line: Line, tag: str) -> None:
+    line.serve(
+        [snapshot(at, sample(A, up, 0, tag)) for at, up in (("11:59:03", 0), ("12:00:03", 5))]
+    )
+    line.collected("12")
+    arguments = ("usage", *APRIL, "--by", "inbound")
+    environment = line.environment(PYTHONIOENCODING="ascii", PATH=os.defpath)
+
+    def told(how: str) -> str:
+        run = [sys.executable, "-m", "billing_etl", *arguments, *([how] if how else [])]
+        done = subprocess.run(run, env=environment, capture_output=True, check=True, cwd=ROOT)
+        return done.stdout.decode()
+
+    (row,) = csv.DictReader(io.StringIO(told("--csv"), newline=""), strict=True)
+    assert (row["inbound"], row["total_bytes"]) == (tag, "5")
+    assert [row["inbound"] for row in json.loads(told("--json"))["rows"]] == [tag]
+    assert "5 B" in told("")
 
 
 def test_names_of_an_exporter_are_text_and_no_orders(line: Line) -> None:

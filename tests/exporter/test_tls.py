@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
 from scripted_exporter import Reply, ScriptedExporter, in_turn, serving
 
 from billing_etl.errors import RetryableError, TerminalError, UsageError
@@ -161,6 +162,20 @@ def test_a_client_certificate_and_its_key_may_be_two_files(authorities: Authorit
         with pytest.raises(UsageError, match="expected readable PEM files"):
             fetch(Source("jp-1", exporter.base_url, client_cert=str(files[0])))
     assert len(exporter.asked) == 1
+
+
+def test_a_key_with_a_password_is_refused_and_nobody_is_asked(authorities: Authorities) -> None:
+    certificate = authorities.private.issue_cert("locked.example.com")
+    key = serialization.load_pem_private_key(certificate.private_key_pem.bytes(), None)
+    locked = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"secret"),
+    )
+    path = authorities.directory / "locked.pem"
+    path.write_bytes(locked + certificate.cert_chain_pems[0].bytes())
+    with pytest.raises(UsageError, match="expected readable PEM files in ca_file and client_cert"):
+        fetch(Source("jp-1", f"https://{HOST}:1", client_cert=str(path)))
 
 
 @pytest.mark.parametrize("client", ["missing", "of another authority"])

@@ -5,7 +5,19 @@ from typing import Any
 
 import pytest
 
-from pipeline.harness import A, Answer, B, Line, balances, command, row_versions, worked_example
+from pipeline.harness import (
+    A,
+    Answer,
+    B,
+    Line,
+    balances,
+    command,
+    net,
+    row_versions,
+    sample,
+    snapshot,
+    worked_example,
+)
 
 NEXT = {"collected_at": "2026-04-08T13:00:03Z", "node_id": "node-1", "env": "prod", "samples": []}
 CREDIT = ("credit", "--account", A, "--amount", "150", "--reason", "goodwill")
@@ -140,3 +152,57 @@ def test_people_see_tables(billed: Line) -> None:
     price = {"price_version": "p", "price_per_byte": "3", "from": "2026-04-08T12:00:00Z"}
     shown = run(billed, "price", "preview", str(billed.price_file(versions=[price]))).out
     assert all(word in shown for word in ("accounts: 1, their arrears from 140 to 210", A, "-140"))
+
+
+@pytest.mark.parametrize(
+    "named", [A, f"moved from {B}", f"of {B.upper()}", f"of {B.replace('-', '')}"]
+)
+def test_a_reason_in_the_ledger_names_no_account(billed: Line, named: str) -> None:
+    """Neither this one nor another: what is appended there could not be erased."""
+    for preview in ((), ("--preview",)):
+        refused = run(
+            billed, "credit", "--account", A, "--amount", "1", "--reason", named, *preview
+        )
+        assert refused.code == 2
+        assert "expected a reason that names no account" in refused.err
+    assert len(balances(billed)) == 1
+
+
+def test_replaying_quarantine_does_what_its_preview_said(line: Line) -> None:
+    """Two hours of one source have bad samples, the other source and the hour between none."""
+    steps = [(f"{hour}:0{minute}:03", 100 * hour + 10 * minute) for hour in (10, 11, 12, 13)
+             for minute in (0, 1, 2)]  # fmt: skip
+
+    def served(*bad: str, account: str = A) -> list[Any]:
+        return [
+            snapshot(at, sample(account, -1 if at in bad else up, 0), node=f"node-of-{account}")
+            for at, up in steps
+        ]
+
+    line.serve(served("10:01:03", "12:01:03", "12:02:03"))
+    line.serve(served(account=B), source_id="us-1")
+    line.collected("10", "11", "12")
+    line.rate()
+    replay = ("quarantine", "replay")
+
+    # The exporter has put right what it served.
+    line.serve(served())
+    preview = previewed(line, *replay)
+    before, owed = net(line), balances(line)
+    assert run(line, *replay).code == 0
+    line.rate()
+
+    assert preview["source_hours"] == 2
+    changed = {
+        (change["account_uuid"], change["hour"][-2:]): Decimal(change["amount_difference"])
+        for change in preview["changes"]
+    }
+    after = net(line)
+    assert changed == {
+        (account, hour[:2]): amount - before[account, hour][1]
+        for (account, hour), (_, amount) in after.items()
+        if amount != before[account, hour][1]
+    }
+    assert balances(line)[A] == owed[A] - Decimal(preview["amount_difference"])
+    assert previewed(line, *replay)["source_hours"] == 0
+    assert run(line, *replay, "--preview").out.startswith("Would change, per hour: nothing")

@@ -115,6 +115,20 @@ def test_c2_a_mismatch_fails_the_source_hour_and_no_other_source(
     assert line.rows("select node_id from billing_core.nodes") == [("node-9",)]
 
 
+def test_c2_a_node_called_like_a_person_is_in_no_record(line: Line) -> None:
+    line.serve(every_minute("12:00", "12:10", node="a@example.org"), expected_node_id="node-1")
+
+    ((_, _, error),) = line.collect("12").failures
+
+    assert "expected node 'node-1', got '***'" in error
+    for query in (
+        "select r::text from billing_core.runs r",
+        "select f::text from billing_core.failed_source_hours f",
+        "select s::text from billing_core.sources s",
+    ):
+        assert all("example.org" not in text for (text,) in line.rows(query))
+
+
 def test_c2_a_mismatch_on_a_later_page_writes_nothing_either(line: Line) -> None:
     served = every_minute("12:00", "12:10")
     served[-1]["node_id"] = "node-2"

@@ -29,12 +29,14 @@ from billing_etl.store import roles
 HOURS = ("--from", f"{DAY}T11", "--to", f"{DAY}T14")
 OTHER = readings(("12:01:03", 50, 60), ("12:30:03", 55, 65), account=B)
 AFTER = readings(("13:30:03", 10, 20), ("2026-04-08T14:00:03Z", 10, 20))
-# Two bad samples: one names the account in capitals, and twice.
+# Three bad samples: one names the account in capitals, and twice, one without hyphens.
 BAD = snapshot(
     "13:40:03",
     sample(A, -1, 5),
     sample(A.upper(), "7", 7) | {"note": f"of {A} and someone\\u0040example.com"},
+    sample(A.replace("-", ""), 8, 8),
 )
+ANY_SPELLING = A.replace("-", "-?")
 NAMES = ("usage_minutes", "usage_hours", "usage_days", "account_months", "ledger")
 ERASE = ("erase", "--account", A, "--reason", "asked on paper, someone@example.com", "--yes")
 
@@ -147,17 +149,17 @@ def test_the_person_is_nowhere_and_every_amount_is_where_it_was(site: Site) -> N
     site.settle()
     before, events = site.amounts(A), site.events()
     assert all(before.values())
-    found = site.places(A)
+    found = site.places(ANY_SPELLING)
     assert {"billing_core.quarantine", "billing_core.price_versions", "billing_core.runs"} < {
         *found
     }
 
     preview = site.document("erase", "--account", A, "--preview")
-    assert site.places(A) == found
+    assert site.places(ANY_SPELLING) == found
     erased = site.erase()
 
     new = erased["account_uuid"]
-    assert site.places(A) == []
+    assert site.places(ANY_SPELLING) == []
     assert site.places("someone") == []
     # The price names the account, too.
     assert site.amounts(new) == json.loads(json.dumps(before).replace(A, new))
@@ -185,9 +187,9 @@ def test_collecting_again_brings_nothing_back(site: Site) -> None:
     assert {each["outcome"] for each in results} == {"unchanged"}
     assert row_versions(site.line, *HISTORY) == before
     site.settle()
-    assert site.places(A) == []
+    assert site.places(ANY_SPELLING) == []
     quarantined = site.line.rows("select account_uuid, raw_text from billing_core.quarantine")
-    assert [account for account, _ in quarantined] == [new, new]
+    assert [account for account, _ in quarantined] == [new, new, None]
     assert all(new in text for _, text in quarantined)
 
 
@@ -197,7 +199,7 @@ def test_usage_goes_on_under_the_other_name(site: Site) -> None:
     later = readings(("13:50:03", 110, 220), ("2026-04-08T15:00:03Z", 110, 220))
     site.serve(more=later)
     site.settle()
-    assert site.places(A) == []
+    assert site.places(ANY_SPELLING) == []
     assert site.line.rows(
         "select account_uuid::text, total_bytes from billing.usage_minutes"
         " where minute = '2026-04-08 13:50Z'"
@@ -330,11 +332,11 @@ def test_only_texts_may_name_the_person(site: Site) -> None:
     """Every sample of the account was bad: there is no account yet, and something to erase."""
     site.line.serve([*OTHER, snapshot("12:40:03", sample(B, 60, 70), sample(A, -1, 1)), *AFTER[1:]])
     site.settle()
-    assert "billing_core.accounts" not in site.places(A)
-    assert site.places(A) != []
+    assert "billing_core.accounts" not in site.places(ANY_SPELLING)
+    assert site.places(ANY_SPELLING) != []
     site.erase()
     site.run("collect", *HOURS)
-    assert site.places(A) == []
+    assert site.places(ANY_SPELLING) == []
 
 
 @pytest.mark.parametrize(
@@ -373,7 +375,7 @@ def test_the_pipeline_cannot_erase(site: Site, login: str) -> None:
     grant(site.line.database_url, roles.PIPELINE, login)
     url = address(site.line.database_url, login)
     assert "permission denied" in site.run(*ERASE, code=1, DATABASE_URL=url).err
-    assert site.places(A) != []
+    assert site.places(ANY_SPELLING) != []
 
 
 def test_people_are_told_what_is_left(site: Site) -> None:

@@ -181,6 +181,41 @@ def test_the_pipeline_role_has_a_say_on_every_table(line: Line) -> None:
     assert tables == set(roles.PIPELINE.writes) | {f"billing_core.{name}" for name in read_only}
 
 
+def test_what_runs_with_the_rights_of_the_owner_looks_nowhere_else(line: Line) -> None:
+    """A caller's objects stand for none of ours, whatever the caller's search path is."""
+    functions = line.rows(
+        "select p.proname, p.proconfig from pg_proc p"
+        " join pg_namespace n on n.oid = p.pronamespace"
+        " where n.nspname in ('billing_core', 'billing', 'account_read_model') and p.prosecdef"
+    )
+    assert len(functions) > 10
+    assert [
+        name for name, settings in functions
+        if "search_path=pg_catalog, pg_temp" not in (settings or [])
+    ] == []  # fmt: skip
+
+
+def test_nobody_else_has_anything(line: Line) -> None:
+    """Neither the public, nor by a partition's own rights, nor by what new ones would get."""
+    line.serve([*worked_example(), *AFTER])
+    line.collected("11", "12", "13")
+    ours = "in ('billing_core', 'billing', 'account_read_model')"
+    granted = line.rows(
+        "select c.relname, r.rolname from pg_class c"
+        f" join pg_namespace n on n.oid = c.relnamespace and n.nspname {ours}"
+        " cross join lateral aclexplode(c.relacl) a left join pg_roles r on r.oid = a.grantee"
+        " where a.grantee <> c.relowner and (c.relispartition or r.rolname is null)"
+    )
+    assert granted == []
+    assert line.rows("select from pg_class where relispartition and relkind = 'r'") != []
+    assert line.rows("select from pg_default_acl") == []
+    assert line.rows("select from pg_class where relnamespace = 'public'::regnamespace") == []
+    assert line.rows(
+        f"select n.nspname from pg_namespace n cross join lateral aclexplode(n.nspacl) a"
+        f" where n.nspname {ours} and a.grantee = 0"
+    ) == []  # fmt: skip
+
+
 APPEND_ONLY = (
     "ledger_entries", "price_versions", "rates", "statements", "repairs", "repair_outcomes",
     "closed_periods", "suspensions",

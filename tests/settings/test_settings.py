@@ -384,9 +384,20 @@ def test_an_empty_text_counts_as_not_given() -> None:
 
 
 def test_a_token_in_the_wrong_place_is_not_shown() -> None:
-    for wrong in ({"token": SECRET}, {"base_url": f"https://user:{SECRET}@exporter"}):
+    for wrong in (
+        {"token": SECRET},
+        {"base_url": f"https://user:{SECRET}@exporter"},
+        {"base_url": f"https://exporter/?token={SECRET}"},
+        {"base_url": f"https://exporter#{SECRET}"},
+        {"base_url": f"exporter?token={SECRET}"},
+    ):
         with pytest.raises(UsageError) as caught:
             Settings.from_environment(sources({**SOURCE, **wrong}))
+
+        assert SECRET not in str(caught.value)
+    for address in (f"https://s3?sig={SECRET}", f"https://s3/#{SECRET}", f"https://{SECRET}@s3"):
+        with pytest.raises(UsageError) as caught:
+            Settings.from_environment({"BILLING_S3_ENDPOINT_URL": address})
 
         assert SECRET not in str(caught.value)
 

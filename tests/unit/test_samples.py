@@ -274,8 +274,10 @@ def test_bad_samples_are_in_order_of_time_node_and_text_however_they_were_served
 def test_an_account_that_is_called_otherwise_keeps_its_samples_and_hashes() -> None:
     """As an account that was erased: its uuid stays nowhere, and its hours stay what they were."""
     other = "00000000-0000-4000-8000-0000000000ff"
+    bare = A.replace("-", "")
+    texts = (f'["{A}", "{B.upper()}", "{A.upper()}", 7, "{bare}"]', "{}")
     served = [
-        snapshot(7, (A, 1, 2), (B, 3, 4), bad=(f'["{A}", "{B.upper()}", "{A.upper()}", 7]', "{}")),
+        snapshot(7, (A, 1, 2), (B, 3, 4), bad=texts),
         snapshot(8, (A, 5, 6), (B, 7, 8)),
     ]
     unknown = BadSample("bad_uuid", "[]", None, None)
@@ -291,7 +293,12 @@ def test_an_account_that_is_called_otherwise_keeps_its_samples_and_hashes() -> N
     assert samples.content_hash() == plain.content_hash()
     assert samples.snapshot_hashes == plain.snapshot_hashes
     assert [each.sample for each in samples.bad_samples] == [
-        BadSample("total_negative", f'["{other}", "{B.upper()}", "{other}", 7]', other, "tcp"),
+        BadSample(
+            "total_negative",
+            f'["{other}", "{B.upper()}", "{other}", 7, "{other}"]',
+            other,
+            "tcp",
+        ),
         unknown,
         BadSample("total_negative", "{}", other, "tcp"),
     ]
