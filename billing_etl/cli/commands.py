@@ -35,8 +35,8 @@ _DELIVER_COLUMNS: Final = (
 _CHANGE_COLUMNS: Final = ("account_uuid", "amount", "balance_before", "balance_after")
 _MOST_SHOWN: Final = 20
 _HEALTH_COLUMNS: Final = (
-    "event_type", "state", "offered", "delivered", "failed_objects", "backlog",
-    "oldest_undelivered", "last_success", "last_error",
+    "event_type", "state", "delivered", "failed_objects", "backlog", "oldest_undelivered",
+    "last_success",
 )  # fmt: skip
 
 
@@ -295,6 +295,9 @@ def status(arguments: Arguments, env: Environment, output: Output) -> int:
     output.table({}, "Coverage", ("state", "hours"), document["coverage"])
     output.table({}, "Backlog", ("event_type", "pending", "oldest_hour"), document["backlog"])
     output.table({}, "Delivery", _HEALTH_COLUMNS, document["delivery"])
+    for row in document["delivery"]:
+        if row["last_error"]:
+            output.text(f"last error of delivering {row['event_type']}: {row['last_error']}")
     output.table({}, "Open findings", ("kind", "count", "oldest"), document["open_findings"])
     _show_alerts(document["alerts"], output)
     return 0

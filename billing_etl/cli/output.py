@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from billing_etl.local.tables import print_table
+
 
 class Output:
     """Prints results; ``as_json`` prints one JSON document instead of tables."""
@@ -51,13 +53,7 @@ class Output:
         if not rows:
             self._console.print(f"{title}: nothing")
             return
-        table = Table(title=title, title_justify="left", header_style="bold")
-        for column in columns:
-            is_number = any(_is_number(row.get(column)) for row in rows)
-            table.add_column(column, justify="right" if is_number else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*(_cell(row.get(column)) for column in columns))
-        self._console.print(table)
+        self._shown(Table(title=title, title_justify="left", header_style="bold"), columns, rows)
 
     def text(self, line: str) -> None:
         """One line for people; it wraps on a narrow terminal, nothing is cut off."""
@@ -78,21 +74,26 @@ class Output:
         """
         if not rows:
             return
-        table = Table(header_style="dim", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for column in columns:
-            is_number = column in numbers or any(_is_number(row[column]) for row in rows)
-            table.add_column(
-                column,
-                justify="right" if is_number else "left",
-                overflow="fold",
-                # Where there is no room, names are folded before numbers are.
-                width=widest(column, rows) if is_number else None,
-            )
-        for row in rows:
-            table.add_row(*(_cell(row[column]) for column in columns))
         self._console.print(title, style="bold")
-        self._console.print(table)
+        frameless = Table(header_style="dim", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        self._shown(frameless, columns, rows, numbers)
         self._console.print()
+
+    def _shown(
+        self,
+        table: Table,
+        columns: Sequence[str],
+        rows: Sequence[Mapping[str, Any]],
+        numbers: Sequence[str] = (),
+    ) -> None:
+        for column in columns:
+            cells = [row.get(column) for row in rows]
+            is_number = column in numbers or any(_is_number(cell) for cell in cells)
+            heading = column.replace("_", " ")  # may be broken between its words
+            table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(_cell(row.get(column)) for column in columns))
+        print_table(self._console, table)
 
     @contextmanager
     def progress(self, title: str, total: int) -> Iterator[Callable[[], None]]:

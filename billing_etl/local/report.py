@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from billing_etl.hours import HourRange
+from billing_etl.local.tables import print_table
 from billing_etl.pipeline.engine import Engine
 from billing_etl.store import attention
 
@@ -150,7 +151,10 @@ def _table(console: Console, title: str, rows: list[Row], columns: Mapping[str, 
     table = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
     for name in columns:
         is_left = name in {"source", "account", "what", "meaning", "why", "check", "event type"}
-        table.add_column(name, justify="left" if is_left else "right")
+        table.add_column(name, justify="left" if is_left else "right", overflow="fold")
     for row in rows:
         table.add_row(*(cell(row) for cell in columns.values()))
-    console.print(table if rows else f"[bold]{title}[/bold]: nothing")
+    if rows:
+        print_table(console, table)
+    else:
+        console.print(f"[bold]{title}[/bold]: nothing")

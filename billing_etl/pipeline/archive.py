@@ -23,19 +23,20 @@ from billing_etl.delivery import (
     object_store_from,
 )
 from billing_etl.errors import MismatchError, TerminalError, UsageError
-from billing_etl.hours import Hour, HourRange
+from billing_etl.hours import Hour, HourRange, parse_hour
 from billing_etl.pipeline.collect import open_hours
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.shut_out import shutting_out
 from billing_etl.pipeline.statement.document import Made, Span, read_span
 from billing_etl.statement import Digest, stated
-from billing_etl.store import archives, statements
+from billing_etl.store import archives, attention, statements
 from billing_etl.store.archives import Archive, ArchivedObject, Sums
 from billing_etl.store.database import Connection
 
 FACTS_PER_OBJECT: Final = 500_000
 # Days of one run: what is left is taken up by the next.
 MOST_DAYS: Final = 31
+HELD: Final = "archive_held"
 _REASONS_SHOWN: Final = 3
 
 _log = logging.getLogger(__name__)
@@ -43,7 +44,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ArchivedDay:
-    """What became of a day. ``held``: why it stays, empty when it went, or would."""
+    """What became of a day.
+
+    Attributes:
+        held: why it stays, empty when it went, or would.
+        is_passing: the next run tries again; nobody need do anything.
+    """
 
     day: str
     facts: int = 0
@@ -51,6 +57,7 @@ class ArchivedDay:
     bytes: int = 0
     place: str = ""
     held: str = ""
+    is_passing: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -100,6 +107,25 @@ def archive_days(engine: Engine, now: datetime, run_id: int | None) -> list[Arch
     return done
 
 
+def note_held(engine: Engine, days: list[ArchivedDay], run_id: int) -> None:
+    """Keeps a finding of the day that waits for a person, and withdraws those of days that do not.
+
+    Nobody else tells: such a day may have been collected, rated and delivered without a failure.
+    """
+    with engine.connect() as connection:
+        for day in days:
+            if day.held and not day.is_passing:
+                hours = _span(parse_hour(f"{day.day}T00").index // 24).hours
+                message = (
+                    f"archive: day {day.day} and those after it stay here: {day.held}; "
+                    f"`billing-etl reconcile --from {hours.start} --to {hours.end}` says what is "
+                    "left"
+                )
+                attention.keep_finding(connection, HELD, day.day, message, run_id)
+        still = [day.day for day in days if day.held]
+        attention.withdraw_findings(connection, HELD, still, run_id)
+
+
 @dataclass(slots=True)
 class _Archiving:
     """One day on its way into the archive; ``connection`` is in autocommit."""
@@ -133,7 +159,7 @@ class _Archiving:
         if frozen is None:
             held = self._freeze(made.document["root"], self.run_id)
             if held:
-                return ArchivedDay(_span(self.day).label, held=held)
+                return ArchivedDay(_span(self.day).label, held=held, is_passing=True)
             frozen = archives.of_day(self.connection, self.day)
         assert frozen is not None
         # Of facts that do not change any more; what was read before they were frozen may have.
@@ -189,7 +215,7 @@ class _Archiving:
             )
         archives.thaw(self.connection, self.day)
         held = "it changed while it was looked at; the next run tries again"
-        return ArchivedDay(_span(self.day).label, held=held)
+        return ArchivedDay(_span(self.day).label, held=held, is_passing=True)
 
     # --- objects ---------------------------------------------------------------------------------
 

@@ -2,13 +2,15 @@
 
 import logging
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from billing_etl.errors import BillingError
 from billing_etl.pipeline.engine import Engine
 from billing_etl.settings import Settings
-from billing_etl.store import deliveries, heartbeats
+from billing_etl.store import attention, deliveries, heartbeats
 from billing_etl.store.database import Connection
+
+_STALLED: Final = "delivery_stalled"
 
 _log = logging.getLogger(__name__)
 
@@ -28,21 +30,22 @@ def watch_delivery(engine: Engine, *, now: datetime | None = None) -> None:
     try:
         with engine.connect() as connection:
             _note_settings(connection, engine.settings)
-            known = heartbeats.stalled_findings(connection)
+            known = attention.open_subjects(connection, _STALLED)
             is_quiet = bool(heartbeats.quiet_event_types(connection, at))
             health = heartbeats.delivery_health(connection, at) if is_quiet else []
         stalled = [row for row in health if row["state"] == "stalled"]
-        over = known - {row["event_type"] for row in stalled}
-        if not stalled and not over:
+        if not stalled and not known:
             return
         with engine.run("heartbeat") as run, engine.connect() as connection:
             for row in stalled:
                 message = _message(row)
                 _log.error("%s", message)
-                heartbeats.open_stalled(
-                    connection, row["event_type"], message, row["backlog"], run.run_id
-                )
-            heartbeats.close_stalled(connection, over, run.run_id)
+                attention.keep_finding(
+                    connection, _STALLED, row["event_type"], message, run.run_id,
+                    expected=0, actual=row["backlog"],
+                )  # fmt: skip
+            still = [row["event_type"] for row in stalled]
+            attention.withdraw_findings(connection, _STALLED, still, run.run_id)
     except BillingError as error:
         _log.warning("heartbeat of delivery: %s", error)
 

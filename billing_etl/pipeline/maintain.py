@@ -73,6 +73,8 @@ def make_partitions(work: Work) -> StepResult:
 def archive_facts(work: Work) -> StepResult:
     """Archives the facts of days older than their retention, and drops them here."""
     days = archive.archive_days(work.engine, work.now, work.run_id)
+    if work.run_id is not None:
+        archive.note_held(work.engine, days, work.run_id)
     went = [day for day in days if not day.held]
     return StepResult(
         "archive",

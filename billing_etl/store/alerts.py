@@ -118,7 +118,14 @@ def add_notices(
 
 
 def next_notice(connection: Connection, name: str) -> Notice | None:
-    """The oldest unsent notice of an Airflow connection, held until the transaction ends."""
+    """The oldest unsent notice of an Airflow connection; the next one when this transaction ends.
+
+    There are several senders: `watch`, and the callbacks of every run that fails or succeeds. One
+    that went around another would tell the end of an alert before its beginning.
+    """
+    connection.execute(
+        b"select pg_advisory_xact_lock(hashtext('billing_etl notices to ' || %s))", (name,)
+    )
     with connection.cursor(row_factory=class_row(Notice)) as cursor:
         return cursor.execute(sql("alerts/next_notice").encode(), {"connection": name}).fetchone()
 

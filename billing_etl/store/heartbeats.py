@@ -40,27 +40,3 @@ def quiet_event_types(connection: Connection, at: datetime) -> set[str]:
     """
     found = connection.execute(sql("deliveries/quiet_event_types").encode(), {"at": at})
     return {str(event_type) for (event_type,) in found}
-
-
-def stalled_findings(connection: Connection) -> set[str]:
-    """Event types with an open finding ``delivery_stalled``."""
-    found = connection.execute(sql("deliveries/stalled_findings").encode())
-    return {str(event_type) for (event_type,) in found}
-
-
-def open_stalled(
-    connection: Connection, event_type: str, message: str, backlog: int, run_id: int
-) -> None:
-    """Opens the finding ``delivery_stalled`` of an event type, or brings it up to date."""
-    connection.execute(
-        sql("deliveries/open_stalled").encode(),
-        {"event_type": event_type, "message": message, "backlog": backlog, "run_id": run_id},
-    )
-
-
-def close_stalled(connection: Connection, event_types: Iterable[str], run_id: int) -> None:
-    """Closes the open findings ``delivery_stalled`` of these event types."""
-    connection.execute(
-        sql("deliveries/close_stalled").encode(),
-        {"event_types": list(event_types), "run_id": run_id},
-    )

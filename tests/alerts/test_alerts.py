@@ -1,6 +1,8 @@
 """Alerts in the database: opened once, told again, over; whatever fails on the way."""
 
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -19,6 +21,7 @@ from pipeline.harness import (
     snapshot,
     worked_example,
 )
+from waiting import wait_until
 
 from billing_etl.errors import RetryableError
 from billing_etl.objectives import Alert
@@ -169,6 +172,33 @@ def test_a_sender_that_dies_before_it_is_noted_sends_again(
     send_notices(collected.engine, ["on_call"], receiver)
     assert len(receiver.messages) == 2
     assert len({message["id"] for _, message in receiver.messages}) == 1
+
+
+def test_a_second_sender_does_not_overtake_the_first(collected: Line, receiver: Receiver) -> None:
+    """The callback of a run that succeeds sends, too, while `watch` waits for a slow receiver."""
+    engine = collected.engine
+    is_sending, may_go_on = threading.Event(), threading.Event()
+
+    def slow(name: str, message: dict[str, Any]) -> None:
+        is_sending.set()
+        assert may_go_on.wait(60)
+        receiver(name, message)
+
+    def waits_or_sent() -> bool:
+        ((waiting,),) = collected.rows("select count(*) from pg_locks where not granted")
+        return waiting > 0 or bool(receiver.messages)
+
+    failed = Alert(DAG_FAILED, "reconcile", "DAG reconcile failed", "look", CHECKPOINT)
+    raise_alert(engine, failed, ["on_call"], now=CHECKPOINT)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(send_notices, engine, ["on_call"], slow)
+        assert is_sending.wait(60)
+        end_alerts(engine, "reconcile", ["on_call"], now=CHECKPOINT + HOUR)
+        second = pool.submit(send_notices, collected.engine, ["on_call"], receiver)
+        wait_until(waits_or_sent, seconds=60)
+        may_go_on.set()
+        assert (first.result(), second.result()) == ({}, {})
+    assert [kind for kind, _, _ in receiver.kinds()] == ["opened", "resolved"]
 
 
 def test_an_unknown_errors_text_is_not_kept(collected: Line) -> None:

@@ -14,6 +14,7 @@ from pipeline.harness import DAY, A, command, readings, row_versions, worked_exa
 from billing_etl.errors import MismatchError, RetryableError, TerminalError, UsageError
 from billing_etl.pipeline import archive as archiving
 from billing_etl.pipeline import shut_out
+from billing_etl.pipeline.alerts import alerts_now
 from billing_etl.pipeline.maintain import run_step
 from billing_etl.settings import RETENTION
 from billing_etl.store import roles
@@ -162,9 +163,11 @@ def test_a_day_that_is_not_settled_stays(archive: Archive, case: str) -> None:
         )
     else:
         line.execute("update billing_core.batches set delivered_at = null where ordinal = 1")
-    before = row_versions(line, "runs")
+    before = row_versions(line, "runs", "findings")
     facts = archive.facts_here()
 
+    archive.run(dry_run=True)
+    assert held_findings(archive) == []
     result = archive.run()
 
     assert result.counts["held"] == 1
@@ -172,8 +175,43 @@ def test_a_day_that_is_not_settled_stays(archive: Archive, case: str) -> None:
     assert held["day"] == DAY
     assert reason in held["held"]
     assert archive.facts_here() == facts
-    assert row_versions(line, "runs") == before
+    assert row_versions(line, "runs", "findings") == before
     assert archive.objects() == {}
+    ((subject, message, is_open),) = held_findings(archive)
+    assert (subject, is_open) == (DAY, True)
+    assert held["held"] in message
+    assert f"`billing-etl reconcile --from {DAY}T00 --to 2026-04-09T00`" in message
+
+
+def held_findings(archive: Archive) -> list[tuple[str, str, bool]]:
+    return archive.line.rows(
+        "select subject, message, closed_at is null from billing_core.findings"
+        " where kind = 'archive_held'"
+    )
+
+
+def test_somebody_is_told_of_a_day_that_stays_until_it_goes(archive: Archive) -> None:
+    archive.settled.serve(LATE)
+    archive.line.collected("12")
+    archive.line.rate()
+    for _ in range(2):
+        archive.run()
+    told = alerts_now(archive.line.engine, now=datetime.now(UTC))
+    assert [alert["what"] for alert in told if alert["subject"] == "archive_held"] == [
+        "1 open findings of kind archive_held, more than 0"
+    ]
+
+    archive.settled.settle()
+    archive.archive()
+    assert [is_open for _, _, is_open in held_findings(archive)] == [False]
+
+
+def test_a_day_that_may_stay_is_no_finding_any_more(archive: Archive) -> None:
+    archive.line.execute("update billing_core.account_hours set stale = true")
+    archive.run()
+    archive.line.settings["retention"] = RETENTION
+    archive.run()
+    assert [is_open for _, _, is_open in held_findings(archive)] == [False]
 
 
 def test_what_is_not_to_be_delivered_holds_nothing_up(archive: Archive) -> None:

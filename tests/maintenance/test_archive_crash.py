@@ -8,7 +8,10 @@ from typing import Any
 import psycopg
 import pytest
 from pipeline.harness import DAY, Answer, answer_of, command, process
+from proof.s3_proxy import Kind, S3Proxy
 
+from billing_etl.errors import MismatchError, RetryableError
+from billing_etl.pipeline import archive as archiving
 from maintenance.archived import PREFIX, Archive, environment
 
 STEP = ("maintain", "--step", "archive")
@@ -118,6 +121,55 @@ def test_killed_with_another_library_and_written_again(
 
     assert list(archive.objects().values()) == [left]
     finished(archive, totals)
+
+
+@pytest.mark.parametrize("kind", ["before_put", "inside_put"])
+def test_the_store_breaks_between_two_objects(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, kind: Kind
+) -> None:
+    """The first object is recorded; the facts stay until the second is, too."""
+    monkeypatch.setattr(archiving, "FACTS_PER_OBJECT", 3)
+    totals = archive.totals()
+    endpoint_url = str(archive.line.settings["s3_endpoint_url"])
+
+    def breaks(seen: Kind, path: str) -> bool:
+        return seen == kind and path.endswith("part-00002.parquet")
+
+    with S3Proxy(endpoint_url, breaks) as proxy:
+        archive.line.settings["s3_endpoint_url"] = proxy.url
+        with pytest.raises(RetryableError, match=r"part-00002\.parquet: put got no answer"):
+            archive.run()
+        recorded = archive.line.rows("select ordinal::int from billing_core.archive_objects")
+        assert (recorded, archive.facts_here()) == ([(1,)], totals[0])
+
+        proxy.see = lambda seen, path: False
+        archive.archive()
+    assert list(archive.objects()) == [f"{PREFIX}part-0000{number}.parquet" for number in (1, 2)]
+    rows = list(archive.rows())
+    assert (len(rows), sum(row["amount"] for row in rows)) == (totals[0], totals[5])
+
+
+def test_an_object_that_went_before_its_day_did_keeps_the_day(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archiving, "FACTS_PER_OBJECT", 3)
+    with S3Proxy(
+        str(archive.line.settings["s3_endpoint_url"]),
+        lambda seen, path: path.endswith("part-00002.parquet"),
+    ) as proxy:
+        own, archive.line.settings["s3_endpoint_url"] = (
+            archive.line.settings["s3_endpoint_url"], proxy.url,
+        )  # fmt: skip
+        with pytest.raises(RetryableError):
+            archive.run()
+    archive.line.settings["s3_endpoint_url"] = own
+    (first,) = archive.objects()
+    archive.s3.delete_object(Bucket=archive.bucket, Key=first)
+    facts = archive.facts_here()
+
+    with pytest.raises(MismatchError, match=r"part-00001\.parquet: .*it was verified before"):
+        archive.run()
+    assert archive.facts_here() == facts
 
 
 def test_two_runs_at_once_archive_it_once(archive: Archive) -> None:
