@@ -45,6 +45,15 @@ def test_it_is_a_dashboard_that_grafana_imports() -> None:
     assert len(set(ids)) == len(ids)
 
 
+@EACH_PANEL
+def test_options_are_of_the_types_that_grafana_publishes(panel: dict[str, Any]) -> None:
+    """Of the whole file they were held against @grafana/schema 11.0.0; this is what it found."""
+    options = panel["options"]
+    assert isinstance(options.get("footer", {}).get("fields", []), list)
+    if "legend" in options:
+        assert {"displayMode", "placement", "showLegend", "calcs"} <= options["legend"].keys()
+
+
 def test_panels_lie_side_by_side() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in PANELS:
