@@ -6,7 +6,7 @@ import { clock, day } from "./format.js";
 import { LETTERS, STATES, stateClass } from "./states.js";
 
 const FORMS = ["word", "mark"];
-const ROOM = 4; // pixels between what two neighbours say
+const ROOM = 3; // pixels between what two neighbours say
 const STEPS = [1, 2, 3, 6, 12, 24]; // hours between two that are named
 
 /**
