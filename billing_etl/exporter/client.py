@@ -289,8 +289,8 @@ class ExporterClient:
                 raise TerminalError(f"expected a JSON page, got {got}; {remedy}")
         try:
             return decode_page(body, self._known), len(body)
-        except RetryableError as error:
-            raise _AgainError(str(error)) from None
+        except RetryableError:
+            raise _AgainError(f"a page cut off after {len(body)} bytes") from None
 
     def _transport_error(self, error: httpx.RequestError) -> _AgainError | TerminalError:
         cause: BaseException | None = error
