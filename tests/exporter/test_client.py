@@ -513,7 +513,9 @@ def test_a_page_that_was_cut_before_it_was_sent() -> None:
     cut = Reply(page(stored("2026-04-08T12:00:00Z")).body[:100])
     with (
         serving(in_turn(cut)) as exporter,
-        pytest.raises(RetryableError, match="expected an answer, got a page cut off after 100 bytes"),
+        pytest.raises(
+            RetryableError, match="expected an answer, got a page cut off after 100 bytes"
+        ),
     ):
         fetch(exporter.base_url)
 
