@@ -19,7 +19,7 @@ money, per hour and account, and which corrections would be delivered.
 **Retry and clear** repeat the same hours and change nothing that is already right: an hour's
 result depends on the exporter's answer alone, never on earlier runs.
 
-**Backfill** does the hours of its intervals, in any order and beside the hourly runs:
+**Backfill** does exactly the hours of its intervals, in any order and beside the hourly runs:
 
     airflow backfill create --dag-id collect_and_rate \\
         --from-date 2026-04-08T12:00:00Z --to-date 2026-04-08T14:00:00Z

@@ -16,7 +16,7 @@ What is delivered already is not sent again. An S3 outage loses nothing; the nex
 **Alert.** Whether delivery keeps up is in the view `billing.delivery_health`, and in the gauges
 `billing.delivery.*`. Waiting for `BILLING_DELIVERY_ALERT` is the finding `delivery_stalled`.
 
-**Backfill** delivers the hours of its intervals, in any order:
+**Backfill** delivers exactly the hours of its intervals, in any order:
 
     airflow backfill create --dag-id export_hourly \\
         --from-date 2026-04-08T12:00:00Z --to-date 2026-04-08T14:00:00Z
@@ -30,7 +30,7 @@ from typing import Any
 
 from airflow.sdk import DAG, TriggerRule, get_current_context, task
 from billing_airflow import policy
-from billing_airflow.context import interval_hours, param_hours, task_engine
+from billing_airflow.context import asked_hours, interval_hours, task_engine
 from billing_airflow.metrics import send_delivery_metrics
 from billing_airflow.waiting import wait_until_ready
 
@@ -56,10 +56,10 @@ with DAG(
 
     @task(trigger_rule=TriggerRule.NONE_FAILED)
     def deliver() -> dict[str, Any]:
-        """Seals and sends the run's hours, and without Params also what is pending before."""
+        """Seals and sends the run's hours; unless these are asked for, also what is pending."""
         context = get_current_context()
         with task_engine() as engine:
-            named = param_hours(context)
+            named = asked_hours(context)
             own = named or interval_hours(context)
             earlier = [] if named else pending_hours(engine, before=own.start)
             ranges = hour_ranges([*earlier, *own])

@@ -14,7 +14,8 @@ again by itself: the same difference would be found. It stays open until it is r
 switched off, differences are only reported, with what would be repaired. `deep`: the bodies of all
 objects are read, too.
 
-**Retry, clear and backfill** check again and store a newer result; what is right stays untouched.
+**Retry and clear** check again and store a newer result; what is right stays untouched.
+**Backfill** checks exactly the hours of its intervals, in any order.
 **Catchup** is off: each run covers its whole range again, so missed runs leave nothing unchecked.
 """
 
@@ -23,7 +24,7 @@ from typing import Any
 
 from airflow.sdk import DAG, Param, TriggerRule, get_current_context, task
 from billing_airflow import policy
-from billing_airflow.context import interval_hours, param_hours, task_engine
+from billing_airflow.context import asked_hours, interval_hours, task_engine
 from billing_airflow.waiting import wait_until_ready
 
 from billing_etl.errors import MismatchError
@@ -61,7 +62,7 @@ with DAG(
         with task_engine() as engine:
             end = interval_hours(context).end
             sliding = HourRange(Hour(end.index - params["lookback_hours"]), end)
-            hours = param_hours(context) or sliding
+            hours = asked_hours(context) or sliding
             result = reconcile_hours(engine, hours, repair=params["repair"], deep=params["deep"])
             different = sum(check.status == "different" for check in result.checks)
             summary = {"hours": str(hours), "checks": len(result.checks), "different": different}

@@ -132,11 +132,7 @@ class AirflowApi:
 
         A backfill that an earlier Airflow left unfinished is cancelled: there can be only one.
         """
-        for earlier in self._request("GET", "/api/v2/backfills", params={"dag_id": dag_id})[
-            "backfills"
-        ]:
-            if earlier["completed_at"] is None:
-                self._request("PUT", f"/api/v2/backfills/{earlier['id']}/cancel")
+        self.cancel_backfills(dag_id)
         answer = self._request(
             "POST",
             "/api/v2/backfills",
@@ -150,6 +146,14 @@ class AirflowApi:
             },
         )
         return int(answer["id"])
+
+    def cancel_backfills(self, dag_id: str) -> None:
+        """Ends backfills of the DAG; Airflow takes a while to see that all runs of one ended."""
+        for earlier in self._request("GET", "/api/v2/backfills", params={"dag_id": dag_id})[
+            "backfills"
+        ]:
+            if earlier["completed_at"] is None:
+                self._request("PUT", f"/api/v2/backfills/{earlier['id']}/cancel")
 
     def trigger(
         self,

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from billing_etl.errors import BillingError
 from billing_etl.hours import Hour, HourRange
-from billing_etl.pipeline.collect import CollectResult, rehearse_hour
+from billing_etl.pipeline.collect import CollectResult, refuse_archived, rehearse_hour
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.rate import rate_in
 from billing_etl.settings import Source
@@ -222,9 +222,11 @@ def rehearse(
         clock: seconds, from anywhere.
 
     Raises:
+        ArchivedError: the range begins in archived hours.
         UsageError: there is no price.
         RetryableError: other runs hold what it needs for longer than the lock wait.
     """
+    refuse_archived(engine, hours, f"dry run of {hours}")
     result = Rehearsal(hours)
     wanted = [
         (source, hour)

@@ -17,6 +17,8 @@ from billing_etl.settings import Settings
 
 DATABASE_CONNECTION: Final = "billing_database"
 S3_CONNECTION: Final = "billing_s3"
+# Under this key the task `report` of a dry run keeps its sums.
+DRY_RUN_KEY: Final = "summary"
 
 
 @contextmanager
@@ -83,15 +85,18 @@ def _connection_token(connection_id: str) -> str | None:
     return None if connection is None else connection.password
 
 
-def param_hours(context: Context) -> HourRange | None:
-    """The hours named by the Params ``from_hour`` and ``to_hour``, half-open; None without them.
+def asked_hours(context: Context) -> HourRange | None:
+    """The hours that someone asked for, and no others; None: the run does what is due.
+
+    They are named by the Params ``from_hour`` and ``to_hour``, half-open, else by a backfill. What
+    is open or pending before them is not theirs: newest first, the first run would do it all.
 
     Raises:
         UsageError: only one is given, one is not a whole UTC hour, or an hour lies ahead.
     """
     start, end = context["params"].get("from_hour"), context["params"].get("to_hour")
     if not start and not end:
-        return None
+        return interval_hours(context) if context["dag_run"].run_type == "backfill" else None
     if not start or not end:
         raise UsageError(
             f"Params: expected from_hour and to_hour together, got {start!r} and {end!r}; "

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from airflow.sdk import TriggerRule, get_current_context, task
 
-from billing_airflow.context import interval_hours, param_hours, task_engine
+from billing_airflow.context import DRY_RUN_KEY, asked_hours, interval_hours, task_engine
 from billing_airflow.metrics import count_collected, count_rated
 from billing_airflow.pools import EXPORTER_POOL
 from billing_etl.errors import TerminalError
@@ -35,15 +35,15 @@ _log = logging.getLogger(__name__)
 def list_sources(running_hour: bool = False) -> list[dict[str, Any]]:
     """Which source collects which hours in this run; one entry per source, oldest hour first.
 
-    Params name hours and sources. Without Params: the run's own hours (or the running hour), and
-    before them every earlier hour of the source that is still open. A dry run collects nothing
-    here: `report` does.
+    Params name hours and sources, a backfill its hours. Without either: the run's own hours (or the
+    running hour), and before them every earlier hour of the source that is still open. A dry run
+    collects nothing here: `report` does.
     """
     context = get_current_context()
     if context["params"].get("dry_run"):
         return []
     with task_engine() as engine:
-        named = None if running_hour else param_hours(context)
+        named = None if running_hour else asked_hours(context)
         own = HourRange.single(Hour.of(datetime.now(UTC))) if running_hour else named
         own = own or interval_hours(context)
         plan = [
@@ -105,14 +105,14 @@ def report(collected: Returned, rated: Returned) -> dict[str, Any]:
 def _dry_run() -> dict[str, Any]:
     context = get_current_context()
     with task_engine() as engine:
-        hours = param_hours(context) or interval_hours(context)
+        hours = asked_hours(context) or interval_hours(context)
         sources = chosen_sources(engine.settings, context["params"]["sources"])
         result = rehearse(engine, sources, hours)
         for line in result.lines():
             _log.info("%s", line)
         summary = result.summary()
-        if result.failures or result.left:
-            # A failed task returns nothing: its result is stored before it fails.
-            context["ti"].xcom_push(key="summary", value=summary)
-            raise TerminalError(result.incomplete())
+        # A failed task returns nothing; and whoever asked by HTTP is answered from here.
+        context["ti"].xcom_push(key=DRY_RUN_KEY, value=summary)
+        if incomplete := result.incomplete():
+            raise TerminalError(incomplete)
     return summary

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -234,6 +235,32 @@ def test_params_name_hours_and_sources(runs: Runs, exporters: Exporters, query: 
     }
     assert bytes_by_minute(query, "jp-1") == {}
     assert sum(bytes_by_minute(query, "us-1").values()) == 210
+
+
+@pytest.mark.usefixtures("airflow")
+@pytest.mark.parametrize(
+    ("run_type", "params", "expected"),
+    [
+        ("backfill", {}, "[2026-04-08T12, 2026-04-08T13)"),
+        ("scheduled", {}, "None"),
+        ("manual", {}, "None"),
+        *(
+            (run_type, {"from_hour": "2026-04-08T10", "to_hour": "2026-04-08T12"},
+             "[2026-04-08T10, 2026-04-08T12)")
+            for run_type in ("backfill", "scheduled", "manual")
+        ),
+    ],
+)  # fmt: skip
+def test_params_and_backfills_ask_for_hours_and_no_others(
+    run_type: str, params: dict[str, str], expected: str
+) -> None:
+    from billing_airflow.context import asked_hours
+
+    run = SimpleNamespace(
+        run_type=run_type, data_interval_start=NOON.start, data_interval_end=NOON.end
+    )
+    context: Any = {"params": params, "dag_run": run}
+    assert str(asked_hours(context)) == expected
 
 
 def test_a_manual_run_without_params_does_the_hour_that_ended_last(

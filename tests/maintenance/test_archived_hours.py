@@ -21,6 +21,7 @@ from billing_etl.pipeline.deliver import deliver_hours, pending_hours
 from billing_etl.pipeline.jobs import plan_collection
 from billing_etl.pipeline.rate import rate_hours, rate_until
 from billing_etl.pipeline.reconcile import reconcile_hours
+from billing_etl.pipeline.rehearsal import rehearse
 from maintenance.archived import PREFIX, Archive, environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +45,7 @@ STEPS: dict[str, Callable[[Archive], Any]] = {
     "rate what waits": lambda a: rate_until(a.line.engine, NOON.end),
     "export": lambda a: deliver_hours(a.line.engine, NOON),
     "a job": lambda a: plan_collection(a.line.engine, NOON, (), with_open=True),
+    "a dry run": lambda a: rehearse(a.line.engine, a.line.engine.settings.sources, NOON),
     "a price for the past": lambda a: a.line.publish(
         versions=[{"price_version": "v", "price_per_byte": "9", "from": f"{DAY}T12:00:00Z"}]
     ),
