@@ -7,11 +7,12 @@ import re
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from billing_etl.errors import BillingError, UsageError
 from billing_etl.http.access import refuse_forged
@@ -99,23 +100,24 @@ def _status_routes(site: Site) -> APIRouter:
         if run_id is not None and not _RUN_ID.fullmatch(run_id):
             raise HTTPException(400, "run_id: expected up to 250 characters without spaces")
         if run_id is None:
-            report = job_reports.latest_job(site.engine(), datetime.now(UTC))
+            report = job_reports.latest_job(site.engine(), datetime.now(UTC)).as_dict()
         else:
             report = _find(site, run_id)
         about = {
             "image": site.environment.get("IMAGE", ""),
             "source_revision": site.environment.get("SOURCE_REVISION", ""),
         }
-        return answer(200, report.as_dict() | about)
+        return answer(200, report | about)
 
     return router
 
 
-def _find(site: Site, run_id: str) -> JobReport:
+def _find(site: Site, run_id: str) -> dict[str, Any]:
     for job in JOB_NAMES:
-        report = _report(site, job, run_id, site.runner.state(job, run_id))
+        state = site.runner.state(job, run_id)
+        report = _report(site, job, run_id, state)
         if report is not None:
-            return report
+            return _as_dict(report, state)
     raise HTTPException(404, f"run_id: expected a run of a job, got {run_id!r}")
 
 
@@ -136,9 +138,8 @@ def _job_routes(site: Site, job: str) -> APIRouter:
         state = await _wait(site, job, run_id, asked.wait_seconds, request)
         report = await run_in_threadpool(_report, site, job, run_id, state)
         assert report is not None
-        if not state.ended:
-            return answer(202, report.as_dict())
-        return answer(503 if report.status == "error" else 200, report.as_dict())
+        status = 202 if not state.ended else 503 if report.status == "error" else 200
+        return answer(status, _as_dict(report, state))
 
     return router
 
@@ -152,9 +153,16 @@ async def _body(request: Request) -> object:
     if not text.strip():
         return None
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_named_once)
     except (ValueError, RecursionError):
         raise UsageError("body: expected a JSON object, got text that is no JSON") from None
+
+
+def _named_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        raise UsageError("body: expected each name once, got one of them again")
+    return named
 
 
 async def _wait(site: Site, job: str, run_id: str, wait_seconds: int, request: Request) -> RunState:
@@ -175,6 +183,8 @@ def _report(site: Site, job: str, run_id: str, state: RunState | None) -> JobRep
         return report
     if report is None:
         report = replace(NEVER, job=JOB_NAMES[job], run_id=run_id)
+        if state.would_change is not None:
+            return replace(report, status=_status_of_dry_run(state), error=state.note)
         if state.phase == "success":  # there was nothing to do
             return replace(report, status="ok", error=state.note)
     if state.phase == "failed" and report.status not in {"partial", "error"}:
@@ -185,11 +195,31 @@ def _report(site: Site, job: str, run_id: str, state: RunState | None) -> JobRep
     return replace(report, status=status, error=state.note, finished_at=None)
 
 
+def _status_of_dry_run(state: RunState) -> Status:
+    assert state.would_change is not None
+    if state.phase == "success":
+        return "ok"
+    return "partial" if state.would_change["source_hours"] else "error"
+
+
+def _as_dict(report: JobReport, state: RunState | None) -> dict[str, Any]:
+    """A report; that of a dry run says what would change, too."""
+    if state is None or state.would_change is None:
+        return report.as_dict()
+    return report.as_dict() | {"would_change": state.would_change}
+
+
 # --- answers and errors --------------------------------------------------------------------------
 
 
 def _tell_errors(app: FastAPI) -> None:
     """Every error is JSON with one line ``detail``; none shows what a caller sent in headers."""
+
+    @app.exception_handler(StarletteHTTPException)
+    async def refused(_: Request, error: StarletteHTTPException) -> JSONResponse:
+        response = answer(error.status_code, {"detail": error.detail})
+        response.headers.update(error.headers or {})
+        return response
 
     @app.exception_handler(BillingError)
     async def told(_: Request, error: BillingError) -> JSONResponse:

@@ -8,15 +8,22 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeAlias
 
 from billing_etl.errors import BillingError
 from billing_etl.hours import Hour, HourRange
-from billing_etl.http.runner import BusyError, JobUnderWayError, RunState
+from billing_etl.http.runner import BusyError, JobUnderWayError, Phase, RunState
 from billing_etl.pipeline.engine import Engine
-from billing_etl.pipeline.jobs import RECONCILE, JobRequest, collect_source, plan_collection
+from billing_etl.pipeline.jobs import (
+    RECONCILE,
+    JobRequest,
+    chosen_sources,
+    collect_source,
+    plan_collection,
+)
 from billing_etl.pipeline.rate import rate_until
 from billing_etl.pipeline.reconcile import reconcile_hours
+from billing_etl.pipeline.rehearsal import Rehearsal, rehearse
 from billing_etl.settings import Settings
 
 # Hours that `reconcile` looks back unless told otherwise: as far as exporters remember.
@@ -26,19 +33,22 @@ MAX_PENDING: Final = 20
 # Ended runs whose state is kept; of older ones the records of their steps are left.
 MAX_REMEMBERED: Final = 1000
 
+# What does a job; gives what a dry run found.
+Work: TypeAlias = Callable[[Engine, JobRequest], Rehearsal | None]
+
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class _Run:
     request: JobRequest
-    future: Future[None]
+    future: Future[Rehearsal | None]
 
 
 class LocalJobs:
     """Runs jobs in one thread; see ``JobRunner``."""
 
-    def __init__(self, settings: Settings, work: Callable[[Engine, JobRequest], None]) -> None:
+    def __init__(self, settings: Settings, work: Work) -> None:
         self._settings, self._work = settings, work
         self._runs: OrderedDict[str, _Run] = OrderedDict()
         self._lock = threading.Lock()
@@ -64,9 +74,9 @@ class LocalJobs:
                 self._runs.popitem(last=False)
         return run_id
 
-    def _run(self, engine: Engine, request: JobRequest) -> None:
+    def _run(self, engine: Engine, request: JobRequest) -> Rehearsal | None:
         try:
-            self._work(engine, request)
+            return self._work(engine, request)
         except BillingError as error:
             _log.error("%s: %s", engine.external_id, error)
             raise
@@ -86,7 +96,12 @@ class LocalJobs:
             return RunState("failed", "stopped before it began")
         error = run.future.exception()
         if error is None:
-            return RunState("success")
+            rehearsal = run.future.result()
+            if rehearsal is None:
+                return RunState("success")
+            incomplete = rehearsal.incomplete()
+            phase: Phase = "failed" if incomplete else "success"
+            return RunState(phase, incomplete, rehearsal.summary())
         note = str(error) if isinstance(error, BillingError) else type(error).__name__
         return RunState("failed", note)
 
@@ -101,8 +116,10 @@ class LocalJobs:
         self._thread.shutdown(cancel_futures=True)
 
 
-def run_job(engine: Engine, request: JobRequest) -> None:
+def run_job(engine: Engine, request: JobRequest) -> Rehearsal | None:
     """Does a job in this process, for hours that are due when it begins unless it names some.
+
+    A dry run gives what would change. Without hours it is for the hour that ended last.
 
     Raises:
         BillingError: a step of the job failed as a whole. A source that failed is only recorded.
@@ -110,8 +127,10 @@ def run_job(engine: Engine, request: JobRequest) -> None:
     now = Hour.of(datetime.now(UTC))
     if request.job == RECONCILE:
         reconcile_hours(engine, request.hours or HourRange(Hour(now.index - LOOKBACK_HOURS), now))
-        return
+        return None
     own = request.hours or HourRange.single(now.previous)
+    if request.dry_run:
+        return rehearse(engine, chosen_sources(engine.settings, request.sources), own)
     with engine.kept():
         plan = plan_collection(engine, own, request.sources, with_open=request.hours is None)
         for source, hours in plan:
@@ -121,3 +140,4 @@ def run_job(engine: Engine, request: JobRequest) -> None:
                 _log.warning("%s", error)
         if plan:
             rate_until(engine, own.end)
+    return None

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from billing_etl.errors import UsageError
-from billing_etl.hours import HourRange, parse_hour
+from billing_etl.hours import Hour, HourRange, parse_hour
 from billing_etl.pipeline.jobs import RECONCILE, JobRequest, chosen_sources
 from billing_etl.settings import Settings
 
@@ -16,7 +16,7 @@ MAX_WAIT_SECONDS: Final = 3600
 MAX_HOURS: Final = 8784
 
 _BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
-_PARAMETERS: Final = ("from_hour", "to_hour", "sources", "wait", "wait_seconds")
+_PARAMETERS: Final = ("from_hour", "to_hour", "sources", "dry_run", "wait", "wait_seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,14 @@ def read_request(
             "collect-and-rate for them"
         )
     chosen_sources(settings, sources)
+    dry_run = _boolean(given, "dry_run", default=False)
+    if dry_run and job == RECONCILE:
+        raise UsageError(
+            "dry_run: expected none, as it is for collect-and-rate; what reconcile would repair is "
+            "told by `billing-etl reconcile --no-repair`, or the Param `repair` of its DAG"
+        )
     hours = _hours(_one(given, "from_hour"), _one(given, "to_hour"), now)
-    return Asked(JobRequest(job, hours, sources), _wait_seconds(given))
+    return Asked(JobRequest(job, hours, sources, dry_run), _wait_seconds(given))
 
 
 def _given(query: Iterable[tuple[str, str]], body: object) -> dict[str, list[Any]]:
@@ -97,7 +103,7 @@ def _hours(start: object, end: object, now: datetime) -> HourRange | None:
             f"hours: expected from_hour and to_hour together, got {_shown(start)} and "
             f"{_shown(end)}; one hour is from_hour=2026-04-08T12 and to_hour=2026-04-08T13"
         )
-    first, until = parse_hour(start), parse_hour(end)
+    first, until = _hour(start), _hour(end)
     if until <= first:
         raise UsageError(
             f"hours: expected a to_hour after from_hour {first}, got {until}; it is left out itself"
@@ -108,11 +114,17 @@ def _hours(start: object, end: object, now: datetime) -> HourRange | None:
     return hours
 
 
+def _hour(text: str) -> Hour:
+    try:
+        return parse_hour(text)
+    except UsageError as error:
+        if " " in text:  # what a + in a query is read as
+            raise UsageError(f"{error}; in a query + is written as %2B") from None
+        raise
+
+
 def _wait_seconds(given: dict[str, list[Any]]) -> int:
-    wait = _one(given, "wait")
-    text = str(wait).lower()
-    if wait is not None and text not in _BOOLEANS:
-        raise UsageError(f"wait: expected true or false, got {_shown(wait)}")
+    wait = _boolean(given, "wait", default=True)
     limit = _one(given, "wait_seconds")
     seconds = WAIT_SECONDS if limit is None else str(limit)
     if isinstance(seconds, str):
@@ -122,7 +134,17 @@ def _wait_seconds(given: dict[str, list[Any]]) -> int:
                 f"wait_seconds: expected a whole number from 0 to {MAX_WAIT_SECONDS}, "
                 f"got {_shown(limit)}"
             )
-    return int(seconds) if wait is None or _BOOLEANS[text] else 0
+    return int(seconds) if wait else 0
+
+
+def _boolean(given: dict[str, list[Any]], name: str, *, default: bool) -> bool:
+    value = _one(given, name)
+    if value is None:
+        return default
+    text = str(value).lower()
+    if text not in _BOOLEANS:
+        raise UsageError(f"{name}: expected true or false, got {_shown(value)}")
+    return _BOOLEANS[text]
 
 
 def _shown(value: object) -> str:

@@ -1,10 +1,12 @@
 """What runs jobs: Airflow, or a thread of this process."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from billing_etl.errors import BillingError
 from billing_etl.pipeline.jobs import JobRequest
+
+Phase: TypeAlias = Literal["queued", "running", "success", "failed"]
 
 
 class JobUnderWayError(BillingError):
@@ -33,10 +35,12 @@ class RunState:
     Attributes:
         phase: ``failed`` says that the run failed, whatever its steps recorded.
         note: what a person should know: why it waits, or why it failed.
+        would_change: sums of a dry run that ended. It failed with sums when these do not hold all.
     """
 
-    phase: Literal["queued", "running", "success", "failed"]
+    phase: Phase
     note: str = ""
+    would_change: dict[str, Any] | None = None
 
     @property
     def ended(self) -> bool:

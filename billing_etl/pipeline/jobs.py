@@ -36,11 +36,13 @@ class JobRequest:
         hours: exactly these; None: what is due.
         sources: ids of the enabled sources to collect; empty: all of them. Reconciling compares
             whole hours, it takes none.
+        dry_run: collecting and rating only says what it would change (``pipeline.rehearsal``).
     """
 
     job: str
     hours: HourRange | None = None
     sources: tuple[str, ...] = ()
+    dry_run: bool = False
 
 
 def plan_collection(

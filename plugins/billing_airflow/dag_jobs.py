@@ -8,12 +8,14 @@ from urllib.parse import quote
 from airflow.api.common.trigger_dag import trigger_dag
 from airflow.exceptions import DagNotFound, DagRunAlreadyExists, ParamValidationError
 from airflow.models import DagModel, DagRun, TaskInstance
+from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from airflow.utils.types import DagRunTriggeredByType
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from billing_airflow.context import DRY_RUN_KEY
 from billing_etl.errors import UsageError
 from billing_etl.http.runner import JobUnderWayError, RunState, UnknownJobError
 from billing_etl.pipeline.jobs import JobRequest
@@ -39,7 +41,8 @@ class DagJobs:
                 .where(
                     DagRun.dag_id == request.job, DagRun.run_id.startswith(stem, autoescape=True)
                 )
-                .order_by(DagRun.id.desc())
+                # One that has not ended goes first: an older one may have been cleared.
+                .order_by(DagRun.state.in_(_ENDED), DagRun.id.desc())
                 .limit(1)
             )
             if last is not None and last.state not in _ENDED:
@@ -70,11 +73,10 @@ class DagJobs:
             if run is None:
                 return None
             if run.state == "success":
-                return RunState("success")
+                return RunState("success", would_change=_would_change(session, run))
             if run.state == "failed":
-                return RunState(
-                    "failed", f"see the logs of its tasks in Airflow: /dags/{job}/runs/{run_id}"
-                )
+                note = f"see the logs of its tasks in Airflow: /dags/{job}/runs/{run_id}"
+                return RunState("failed", note, _would_change(session, run))
             if _dag(session, job).is_paused:
                 return RunState("queued", f"it waits as DAG {job} is paused; switch it on")
             return RunState("running" if run.state == "running" else "queued")
@@ -108,6 +110,22 @@ class DagJobs:
         return f"{link}/mapped/{index}" if index else link
 
 
+def _would_change(session: Session, run: DagRun) -> dict[str, Any] | None:
+    """What the task `report` of a dry run found; None of another run."""
+    if not (run.conf or {}).get("dry_run"):
+        return None
+    found = session.execute(
+        select(XComModel.value).where(
+            XComModel.dag_id == run.dag_id,
+            XComModel.run_id == run.run_id,
+            XComModel.task_id == "report",
+            XComModel.key == DRY_RUN_KEY,
+        )
+    ).one_or_none()
+    summary: dict[str, Any] | None = None if found is None else XComModel.deserialize_value(found)
+    return summary
+
+
 def _number(last: DagRun | None, stem: str) -> int:
     if last is None:
         return 0
@@ -135,6 +153,8 @@ def _params(request: JobRequest) -> dict[str, Any]:
         params |= {"from_hour": str(request.hours.start), "to_hour": str(request.hours.end)}
     if request.sources:
         params["sources"] = list(request.sources)
+    if request.dry_run:
+        params["dry_run"] = True
     return params
 
 
@@ -142,4 +162,5 @@ def _stem(request: JobRequest) -> str:
     """How the ids of all runs of the same request begin, such as ``http__2026-04-08T12_...``."""
     hours = "due" if request.hours is None else f"{request.hours.start}_{request.hours.end}"
     digest = hashlib.sha256(json.dumps(sorted(request.sources)).encode()).hexdigest()[:12]
-    return f"http__{hours}__{digest if request.sources else 'all'}__"
+    kind = "dry_run__" if request.dry_run else ""
+    return f"http__{kind}{hours}__{digest if request.sources else 'all'}__"

@@ -290,6 +290,52 @@ def test_the_same_job_is_refused_while_it_is_under_way(server: ApiServer) -> Non
     assert "see the logs of its tasks in Airflow" in failed.json()["error"]
 
 
+def test_a_run_that_was_cleared_is_under_way_although_a_newer_one_ended(
+    server: ApiServer,
+) -> None:
+    with server.client(token=TOKEN) as client:
+
+        def post() -> httpx.Response:
+            return client.post(COLLECT, params=hours(9) | NO_WAIT)
+
+        def put(run: httpx.Response, state: str) -> None:
+            with psycopg.connect(server.metadata_url) as connection:
+                connection.execute(
+                    "update dag_run set state = %s where run_id = %s", (state, run.json()["run_id"])
+                )
+
+        first = post()
+        put(first, "success")
+        second = post()
+        put(second, "success")
+        put(first, "queued")
+        refused = post()
+        put(first, "success")
+        third = post()
+    assert (refused.status_code, refused.json()["run_id"]) == (409, first.json()["run_id"])
+    assert third.json()["run_id"] == second.json()["run_id"].removesuffix("2") + "3"
+
+
+def test_a_dry_run_is_a_run_of_the_dag_with_its_param(server: ApiServer) -> None:
+    before = server.runs()
+    dry = hours(10) | NO_WAIT | {"dry_run": "true"}
+    with server.client("viewer") as client:
+        assert client.post(COLLECT, params=dry).status_code == 403
+    with server.client() as client:
+        assert client.post(COLLECT, params=dry).status_code == 401
+    assert server.runs() == before
+    with server.client("user") as client:
+        for_good = client.post(COLLECT, params=hours(10) | NO_WAIT)
+        rehearsed = client.post(COLLECT, params=dry)
+        again = client.post(COLLECT, params=dry)
+        run_id = rehearsed.json()["run_id"]
+        run = client.get(f"/api/v2/dags/collect_and_rate/dagRuns/{run_id}").json()
+    assert [answer.status_code for answer in (for_good, rehearsed, again)] == [202, 202, 409]
+    assert again.json()["run_id"] == run_id
+    assert run["conf"] == hours(10) | {"dry_run": True}
+    assert "would_change" not in rehearsed.json()
+
+
 def test_of_many_at_once_one_is_started(server: ApiServer) -> None:
     with server.client(token=TOKEN) as client, ThreadPoolExecutor(8) as threads:
         posts = [threads.submit(client.post, COLLECT, params=hours(6) | NO_WAIT) for _ in range(8)]
@@ -305,7 +351,7 @@ def test_a_wrong_method_is_405(server: ApiServer) -> None:
 
 def test_bad_input_is_one_line_and_starts_nothing(server: ApiServer) -> None:
     before = server.runs()
-    bad = [
+    bad: list[dict[str, str]] = [
         {"from_hour": "2026-04-08T12"},
         {"from_hour": "2026-04-08T12", "to_hour": "2026-04-08T12"},
         {"from_hour": "2026-04-08T12:30:00Z", "to_hour": "2026-04-08T13"},
@@ -318,6 +364,15 @@ def test_bad_input_is_one_line_and_starts_nothing(server: ApiServer) -> None:
             answer = client.post(COLLECT, params=params)
             assert answer.status_code == 400, params
             assert "\n" not in answer.json()["detail"]
+        refused = [
+            client.post(COLLECT, content=b" " * 70_000),
+            client.post(COLLECT, data={"wait": "false"}),
+            client.post(COLLECT, content=rb'{"from_hour": "\ud800\u2028", "to_hour": "\u0000"}'),
+            client.post(RECONCILE, json={"dry_run": True}),
+            client.post(f"{COLLECT}/nothing"),
+        ]
+    assert [answer.status_code for answer in refused] == [413, 400, 400, 400, 404]
+    assert {answer.headers["Cache-Control"] for answer in refused} == {"no-store"}
     assert server.runs() == before
 
 

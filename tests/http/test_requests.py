@@ -54,10 +54,28 @@ def read(query: dict[str, Any] | None = None, body: object = None, job: str = ""
         ({"wait": "1", "wait_seconds": "5"}, None, Asked(JobRequest(COLLECT_AND_RATE), 5)),
         ({}, {"wait_seconds": 0}, Asked(JobRequest(COLLECT_AND_RATE), 0)),
         ({}, {}, Asked(JobRequest(COLLECT_AND_RATE), 300)),
+        (HOURS | {"dry_run": "true"}, None,
+         Asked(JobRequest(COLLECT_AND_RATE, TWO_HOURS, (), dry_run=True), 300)),
+        ({}, {"dry_run": True, "wait": False},
+         Asked(JobRequest(COLLECT_AND_RATE, dry_run=True), 0)),
+        ({"dry_run": "0"}, None, Asked(JobRequest(COLLECT_AND_RATE), 300)),
     ],
 )  # fmt: skip
 def test_a_request_is_read(query: dict[str, Any], body: object, expected: Asked) -> None:
     assert read(query, body) == expected
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "2026-04-08T12:00:00Z", "2026-04-08t12:00:00z", "2026-04-08T12:00:00.000Z",
+        "2026-04-08T12:00:00+00:00", "2026-04-08T12:00:00-00:00", "2026-04-08T17:30:00+05:30",
+        "2026-04-07T22:15:00-13:45",
+    ],
+)  # fmt: skip
+def test_an_hour_may_be_written_with_any_offset(spelling: str) -> None:
+    asked = read({}, {"from_hour": spelling, "to_hour": HOURS["to_hour"]})
+    assert asked.job.hours == TWO_HOURS
 
 
 def test_the_running_hour_may_be_asked_for_and_the_next_may_not() -> None:
@@ -90,6 +108,15 @@ def test_the_running_hour_may_be_asked_for_and_the_next_may_not() -> None:
         ({}, "text", "expected a JSON object, got str"),
         ({"wait": "maybe"}, None, "expected true or false, got 'maybe'"),
         ({}, {"wait": 2}, "expected true or false, got 2"),
+        ({"dry_run": "yes"}, None, "dry_run: expected true or false, got 'yes'"),
+        ({"dry_run": ["1", "0"]}, None, "dry_run: expected one value, got 2"),
+        (HOURS | {"from_hour": "2026-04-08T12:00:00 00:00"}, None, r"is written as %2B"),
+        (HOURS | {"from_hour": "2026-04-08T12:00Z"}, None, "expected a UTC hour such as"),
+        (HOURS | {"from_hour": "2026-04-08T12:00:00"}, None, "expected a UTC hour such as"),
+        (HOURS | {"from_hour": "2026-04-08T12:00:00+0000"}, None, "expected a UTC hour such as"),
+        (HOURS | {"from_hour": "2026-02-30T12"}, None, "expected a UTC hour such as"),
+        (HOURS | {"from_hour": "1969-12-31T23"}, None, "between 1970 and 2970"),
+        (HOURS | {"from_hour": "٢026-04-08T12"}, None, "expected a UTC hour such as"),
         ({"wait_seconds": "-1"}, None, "whole number from 0 to 3600"),
         ({"wait_seconds": "3601"}, None, "whole number from 0 to 3600"),
         ({"wait_seconds": "٣"}, None, "whole number from 0 to 3600"),
@@ -114,3 +141,6 @@ def test_reconcile_takes_hours_and_no_sources() -> None:
     assert read(HOURS, job=RECONCILE).job == JobRequest(RECONCILE, TWO_HOURS)
     with pytest.raises(UsageError, match="reconcile compares whole hours"):
         read({"sources": "jp-1"}, job=RECONCILE)
+    with pytest.raises(UsageError, match="dry_run: expected none, as it is for collect-and-rate"):
+        read({"dry_run": "true"}, job=RECONCILE)
+    assert read({"dry_run": "false"}, job=RECONCILE).job == JobRequest(RECONCILE)

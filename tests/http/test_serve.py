@@ -185,6 +185,7 @@ def test_a_wrong_method_is_405(served: Served) -> None:
         missing = client.get("/v1/jobs/nothing")
     assert [answer.status_code for answer in answers] == [405] * 6
     assert answers[0].headers["Allow"] == "POST"
+    assert {answer.headers["Cache-Control"] for answer in [*answers, missing]} == {"no-store"}
     assert missing.status_code == 404
 
 
@@ -195,6 +196,10 @@ BAD_INPUT: list[tuple[dict[str, Any], int]] = [
     ({"json": {"from_hour": "2969-01-01T00", "to_hour": "2969-01-01T01"}}, 400),
     ({"content": b'{"from_hour": '}, 400),
     ({"content": b"[" * 5000}, 400),
+    ({"content": b'{"wait": true, "wait": false}'}, 400),
+    ({"data": {"wait": "false"}}, 400),
+    ({"content": rb'{"from_hour": "\ud800\u2028", "to_hour": "\u0000\n"}'}, 400),
+    ({"json": {"dry_run": "maybe"}}, 400),
     ({"content": b"\xff\xfe"}, 400),
     ({"json": {"from_hour": "x" * 50_000, "to_hour": f"{DAY}T12"}}, 400),
     ({"content": b" " * 70_000}, 413),
@@ -206,6 +211,7 @@ def test_bad_input_is_one_line_and_starts_nothing(served: Served) -> None:
         for arguments, status in BAD_INPUT:
             answer = client.post(COLLECT, **arguments)
             assert answer.status_code == status, arguments
+            assert answer.headers["Cache-Control"] == "no-store"
             assert set(answer.json()) == {"detail"}
             assert "\n" not in answer.json()["detail"]
             assert len(answer.json()["detail"]) <= 1000
@@ -256,6 +262,69 @@ def test_a_source_that_fails_holds_no_other_back_and_health_tells(served: Served
     run_id = failed.json()["run_id"]
     assert degraded == (503, "degraded", f"collect-and-rate {run_id} ended with error")
     assert TOKEN not in partial.text + failed.text
+
+
+def test_a_dry_run_says_what_would_change_and_changes_nothing(served: Served) -> None:
+    line = served.line
+    before = row_versions(line)
+    with served.client() as client:
+        answer = client.post(COLLECT, params=HOUR_12 | {"dry_run": "true"})
+        found = client.get("/v1/status", params={"run_id": answer.json()["run_id"]}).json()
+        latest = client.get("/v1/status").json()
+        refused = client.post(RECONCILE, json=HOUR_12 | {"dry_run": True})
+    assert (answer.status_code, refused.status_code) == (200, 400), answer.text
+    report = answer.json()
+    assert (report["job"], report["status"], report["written_minutes"]) == (
+        "collect-and-rate", "ok", 0,
+    )  # fmt: skip
+    assert report["would_change"] == {
+        "dry_run": True, "hours": f"[{DAY}T12, {DAY}T13)", "source_hours": 1, "hours_changed": 1,
+        "accounts_changed": 1, "bytes_before": 0, "bytes_after": 170, "bytes_difference": 170,
+        "amount_before": "0", "amount_after": "140", "amount_difference": "140",
+        "corrections": 0, "failed": 0, "not_compared": 0,
+    }  # fmt: skip
+    assert found == report | {"image": found["image"], "source_revision": "rev-7"}
+    # It is no run that status and health know of.
+    assert (latest["job"], latest["status"]) == ("", None)
+    assert row_versions(line) == before
+
+    # Done for good it changes what was said, and then there is nothing left to change.
+    with served.client() as client:
+        done = client.post(COLLECT, params=HOUR_12).json()
+        again = client.post(COLLECT, params=HOUR_12 | {"dry_run": "true"}).json()
+    assert sum(usage(line).values()) == 170
+    assert "would_change" not in done
+    assert again["would_change"]["bytes_difference"] == 0
+    assert served.health() == (200, "ok", "")
+
+
+def test_a_dry_run_without_a_source_says_what_its_sums_do_not_hold(served: Served) -> None:
+    served.line.sources["de-1"] = {"source_id": "de-1", "base_url": "http://127.0.0.1:1"}
+    with serving(served.line) as both, both.client() as client:
+        partial = client.post(COLLECT, json=HOUR_12 | {"dry_run": True})
+        failed = client.post(COLLECT, json=HOUR_12 | {"dry_run": True, "sources": ["de-1"]})
+    assert (partial.status_code, partial.json()["status"]) == (200, "partial"), partial.text
+    assert "de-1" in partial.json()["error"]
+    sums = partial.json()["would_change"]
+    assert (sums["bytes_difference"], sums["source_hours"], sums["failed"]) == (170, 1, 1)
+    assert (failed.status_code, failed.json()["status"]) == (503, "error")
+    assert (failed.json()["would_change"]["source_hours"]) == 0
+    assert usage(served.line) == {}
+
+
+def test_a_dry_run_is_another_job_than_the_one_it_rehearses(served: Served) -> None:
+    dry = HOUR_12 | {"dry_run": "true", "wait": "false"}
+    with served.client() as client:
+        with held_source(served.line):
+            answers = [
+                client.post(COLLECT, params=params)
+                for params in (dry, HOUR_12 | {"wait": "false"}, dry)
+            ]
+        reports = [served.wait(answer.json()["run_id"]) for answer in answers[:2]]
+    assert [answer.status_code for answer in answers] == [202, 202, 409]
+    assert answers[2].json()["run_id"] == answers[0].json()["run_id"]
+    assert [report["status"] for report in reports] == ["ok", "ok"]
+    assert reports[0]["would_change"]["bytes_difference"] == 170
 
 
 def test_reconcile_collects_again_what_is_open_or_changed_and_rates_it(served: Served) -> None:

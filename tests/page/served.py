@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -12,19 +12,16 @@ from playwright.sync_api import Page
 
 from billing_etl.http.access import ServiceToken
 from billing_etl.http.app import create_app
-from billing_etl.http.local_jobs import LocalJobs, run_job
+from billing_etl.http.local_jobs import LocalJobs, Work, run_job
 from billing_etl.http.site import Site
 from billing_etl.pipeline.engine import Engine
-from billing_etl.pipeline.jobs import JobRequest
 from billing_etl.settings import Settings, Source
 
 TOKEN: Final = "t"
 
 
 @contextmanager
-def serving(
-    database_url: str, *sources: str, work: Callable[[Engine, JobRequest], None] = run_job
-) -> Iterator[httpx.Client]:
+def serving(database_url: str, *sources: str, work: Work = run_job) -> Iterator[httpx.Client]:
     """The application on a free port, and a client that has the token; ``work`` does its jobs."""
     settings = Settings(
         database_url=database_url,
