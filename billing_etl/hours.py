@@ -96,7 +96,7 @@ class HourRange:
     def single(cls, hour: Hour) -> "HourRange":
         return cls(hour, hour.next)
 
-    def begun(self, now: datetime) -> "HourRange":
+    def begun(self, now: datetime, *, within_hours: int = 0) -> "HourRange":
         """The same range, once its last hour has begun; the running hour has.
 
         Asked where a person or a caller names hours. An exporter whose clock is ahead changes
@@ -104,14 +104,16 @@ class HourRange:
 
         Args:
             now: the wall clock of this machine, with its offset.
+            within_hours: those that begin so soon are taken, too.
 
         Raises:
             UsageError: an hour of the range lies ahead.
         """
-        latest = Hour.of(now).next
+        latest = Hour(Hour.of(now).next.index + within_hours)
         if self.end > latest:
+            soon = f" or do within {within_hours} hours" if within_hours else ""
             raise UsageError(
-                f"hours: expected hours that have begun, so an end of at most {latest}, got "
+                f"hours: expected hours that have begun{soon}, so an end of at most {latest}, got "
                 f"{self}; it is {now.astimezone(UTC):%Y-%m-%dT%H:%MZ} here"
             )
         return self

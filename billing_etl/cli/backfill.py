@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Final
 
-from billing_etl.cli.commands import engine_of, hours_of, sources_of
+from billing_etl.cli.commands import engine_of, hours_to_collect, sources_of
 from billing_etl.cli.output import Output
 from billing_etl.pipeline.backfill import backfill
 from billing_etl.pipeline.rehearsal import CHANGE_COLUMNS, Rehearsal, rehearse
@@ -15,7 +15,7 @@ _COLLECT_COLUMNS: Final = (
 
 
 def run_backfill(arguments: argparse.Namespace, env: Mapping[str, str], output: Output) -> int:
-    hours = hours_of(arguments)
+    hours = hours_to_collect(arguments)
     engine = engine_of(env)
     sources = sources_of(engine, arguments.source)
     if arguments.dry_run:

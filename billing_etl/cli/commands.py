@@ -28,6 +28,8 @@ COLLECT_COLUMNS: Final = (
     "source_id", "hour", "outcome", "state", "snapshots", "samples", "used", "duplicates",
     "baselines", "quarantined", "facts_written",
 )  # fmt: skip
+_HOURS_OF_A_DAY: Final = 24
+_HOURS_OF_A_YEAR: Final = 366 * 24
 _DELIVER_COLUMNS: Final = (
     "hour", "event_type", "outcome", "batches", "events", "bytes", "pending", "reason",
 )  # fmt: skip
@@ -60,8 +62,18 @@ def sources_of(engine: Engine, source_id: str | None) -> Sequence[Source]:
 
 
 def hours_of(arguments: Arguments) -> HourRange:
-    """The hours of ``--from`` and ``--to``, none of which lies ahead."""
-    return HourRange(arguments.start, arguments.end).begun(datetime.now(UTC))
+    """The hours of ``--from`` and ``--to``; within a year there may be nothing in them yet."""
+    return _hours(arguments, _HOURS_OF_A_YEAR)
+
+
+def hours_to_collect(arguments: Arguments) -> HourRange:
+    """As ``hours_of``, up to a day ahead: clocks differ, and a day is named while it runs."""
+    return _hours(arguments, _HOURS_OF_A_DAY)
+
+
+def _hours(arguments: Arguments, within_hours: int) -> HourRange:
+    hours = HourRange(arguments.start, arguments.end)
+    return hours.begun(datetime.now(UTC), within_hours=within_hours)
 
 
 def migrate(arguments: Arguments, env: Environment, output: Output) -> int:
@@ -71,7 +83,7 @@ def migrate(arguments: Arguments, env: Environment, output: Output) -> int:
 
 
 def collect(arguments: Arguments, env: Environment, output: Output) -> int:
-    hours = hours_of(arguments)
+    hours = hours_to_collect(arguments)
     engine = engine_of(env)
     sources = sources_of(engine, arguments.source)
     refuse_archived(engine, hours, "collect")
@@ -131,7 +143,7 @@ def _show_checks(result: ReconcileResult, output: Output, document: Any) -> None
 
 def pipeline(arguments: Arguments, env: Environment, output: Output) -> int:
     """Collects hour by hour with progress, then rates, exports and reconciles the range."""
-    hours = hours_of(arguments)
+    hours = hours_to_collect(arguments)
     engine = engine_of(env)
     sources = sources_of(engine, None)
     refuse_archived(engine, hours, "pipeline")

@@ -164,7 +164,7 @@ def test_hours_are_utc_and_ranges_half_open(start: str, end: str, served: Line) 
 # --- exit code 1: the work failed --------------------------------------------------------------
 
 
-def test_the_running_hour_may_be_collected_and_the_next_may_not(line: Line) -> None:
+def test_a_running_day_may_be_collected_and_the_one_after_the_next_may_not(line: Line) -> None:
     line.serve([])
     hour = Hour.of(datetime.now(UTC))
 
@@ -172,10 +172,24 @@ def test_the_running_hour_may_be_collected_and_the_next_may_not(line: Line) -> N
     (collected,) = answer.document["results"]
     assert (collected["hour"], collected["state"]) == (str(hour), "partial")
 
-    later = Hour(hour.index + 2)  # also if the next one has begun since
+    ahead = Hour(hour.index + 24)
+    answer = run(line, "collect", "--from", str(ahead), "--to", str(ahead.next), "--json")
+    assert [each["state"] for each in answer.document["results"]] == ["partial"]
+
+    later = Hour(hour.index + 26)  # also if the next hour has begun since
     answer = run(line, "collect", "--from", str(later), "--to", str(later.next))
     assert answer.code == 2
-    assert "expected hours that have begun, so an end of at most" in one_line(answer)
+    assert "begun or do within 24 hours, so an end of at most" in one_line(answer)
+
+
+def test_rating_takes_hours_of_the_coming_year_as_there_is_nothing_in_them(served: Line) -> None:
+    run(served, "collect", *HOUR_12)
+    end = Hour(Hour.of(datetime.now(UTC)).index + 366 * 24)
+
+    answer = run(served, "rate", "--from", f"{DAY}T12", "--to", str(end), "--json")
+
+    assert answer.code == 0
+    assert answer.document["account_hours"] > 0
 
 
 def test_a_failed_source_hour_is_exit_1_and_the_others_go_on(served: Line) -> None:
