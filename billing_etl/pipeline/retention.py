@@ -47,6 +47,7 @@ def rules(settings: Settings) -> dict[str, timedelta | None]:
         "alerts": keep["alerts"],
         # Of archived days. A bad sample goes after its snapshot.
         "snapshots": keep["facts"],
+        "lookback": keep["facts"],
         "quarantine": _longer(keep["facts"], keep["quarantine"]),
         # The last, as it may find its table in use.
         "closings": keep["facts"],

@@ -153,7 +153,7 @@ def test_a_setting_says_how_long(settled: Settled, later: datetime) -> None:
     kept = {each["name"]: each["keep_seconds"] for each in result.details}
     assert kept == {
         "payloads": 999 * 86400, "runs": None, "findings": 86400, "alerts": 400 * 86400,
-        "snapshots": None, "quarantine": None, "closings": None,
+        "snapshots": None, "lookback": None, "quarantine": None, "closings": None,
     }  # fmt: skip
     assert row_versions(settled.line, "runs") == before
 

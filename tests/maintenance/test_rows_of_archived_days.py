@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from audit.settled import NEXT_DAY
 from database_logins import address, grant
 from pipeline.harness import (
     JSON,
@@ -21,6 +22,7 @@ from pipeline.harness import (
     row_versions,
     sample,
     snapshot,
+    worked_example,
 )
 from psycopg import sql
 
@@ -41,7 +43,9 @@ D = "3f2b0a1c-0000-4000-8000-00000000000d"
 OLD = ("12", "13", "14")
 LATE_OLD = ("2026-04-11T22", "2026-04-11T23")  # within 72 hours before the first hour that is done
 NEW = ("2026-04-12T00", "2026-04-12T01", "2026-04-12T02")
-BESIDE_FACTS = ("snapshots", "quarantine", "closings")
+BESIDE_FACTS = ("snapshots", "lookback", "quarantine", "closings")
+TABLES = ("node_instants", "lookback_presence", "quarantine", "closings")
+ALL_OF_OLD = {"snapshots": 2, "lookback": 0, "quarantine": 3, "closings": 2}
 
 
 def archived(line: Line, first: int, days: int) -> None:
@@ -66,10 +70,9 @@ def beside_facts(result: StepResult) -> dict[str, int]:
 
 
 def rows_of(line: Line) -> dict[str, int]:
-    tables = dict(zip(BESIDE_FACTS, ("node_instants", "quarantine", "closings"), strict=True))
     return {
         name: line.rows(f"select count(*)::int from billing_core.{table}")[0][0]
-        for name, table in tables.items()
+        for name, table in zip(BESIDE_FACTS, TABLES, strict=True)
     }
 
 
@@ -152,7 +155,7 @@ def old(line: Line) -> Line:
 @pytest.mark.parametrize("kept", [True, False], ids=["all rows", "what retention left"])
 def test_a_series_goes_on_from_its_newest_closing_however_old(old: Line, kept: bool) -> None:
     if not kept:
-        assert beside_facts(retain(old)) == {"snapshots": 2, "quarantine": 3, "closings": 2}
+        assert beside_facts(retain(old)) == ALL_OF_OLD
     old.serve(LATER)
     old.collected(NEW[0])
 
@@ -321,15 +324,45 @@ def test_bad_samples_stay_as_long_as_is_said(old: Line) -> None:
     )
 
 
+@pytest.mark.parametrize("most", [1, 20_000])
+def test_what_look_back_saw_goes_with_its_snapshot(line: Line, most: int) -> None:
+    """That of the node's first snapshot stays: by it a birth is told from presence (C7)."""
+    bad = (sample(C, -1, 0), sample(C, "x", 0))
+    line.serve(
+        [
+            snapshot("12:52:03", sample(A, 500, 1000), *bad),
+            snapshot("12:55:03", sample(A, 500, 1000), *bad),
+            snapshot("13:05:03", sample(A, 510, 1030)),
+        ]
+    )
+    line.collected("13")
+    archived(line, FIRST_DAY, 4)
+    assert rows_of(line)["lookback"] == 4
+
+    assert retain(line, dry_run=True).counts["lookback"] == 2
+    assert beside_facts(retain(line, facts=None))["lookback"] == 0
+    line.settings["retention"] = RETENTION | {"facts": timedelta(days=30)}
+    with line.engine.connect() as connection:
+        connection.autocommit = True
+        dropped = drop_all(connection, line.engine.settings, NOW, dry_run=False, most=most)
+    assert {each.name: each.rows for each in dropped}["lookback"] == 2
+    assert (
+        line.rows(
+            "select to_char(to_timestamp(instant_ns / 1e9) at time zone 'UTC', 'HH24:MI:SS')"
+            " from billing_core.lookback_presence"
+        )
+        == [("12:52:03",)] * 2
+    )
+    assert beside_facts(retain(line))["lookback"] == 0
+
+
 def test_batches_are_bounded(old: Line) -> None:
     old.settings["retention"] = RETENTION | {"facts": timedelta(days=30)}
     with old.engine.connect() as connection:
         connection.autocommit = True
         dropped = drop_all(connection, old.engine.settings, NOW, dry_run=False, most=1)
     counts = {each.name: each.rows for each in dropped}
-    assert {name: counts[name] for name in BESIDE_FACTS} == {
-        "snapshots": 2, "quarantine": 3, "closings": 2,
-    }  # fmt: skip
+    assert {name: counts[name] for name in BESIDE_FACTS} == ALL_OF_OLD
 
 
 def test_who_reads_closings_for_long_is_not_waited_for(
@@ -345,7 +378,7 @@ def test_who_reads_closings_for_long_is_not_waited_for(
     left = rows_of(old)
     assert left["closings"] == before["closings"]
     assert left["snapshots"] < before["snapshots"]  # one that cannot go holds up no other
-    assert beside_facts(retain(old)) == {"snapshots": 0, "quarantine": 0, "closings": 2}
+    assert beside_facts(retain(old)) == dict.fromkeys(BESIDE_FACTS, 0) | {"closings": 2}
 
 
 def test_look_back_into_days_that_are_gone_finds_a_place(old: Line) -> None:
@@ -361,7 +394,7 @@ def test_look_back_into_days_that_are_gone_finds_a_place(old: Line) -> None:
 def test_the_pipeline_role_may_do_it(old: Line, login: str) -> None:
     grant(old.database_url, roles.PIPELINE, login)
     old.database_url = address(old.database_url, login)
-    assert beside_facts(retain(old)) == {"snapshots": 2, "quarantine": 3, "closings": 2}
+    assert beside_facts(retain(old)) == ALL_OF_OLD
 
 
 # --- what says the same as before ----------------------------------------------------------------
@@ -384,3 +417,27 @@ def test_statements_and_views_say_what_they_said(archive: Archive) -> None:
     assert (verdict["unchanged"], verdict["root_now"]) == (True, signed["root"])
     for view, rows in views.items():
         assert line.rows(f"select * from {view} order by 1, 2, 3") == rows, view
+
+
+def test_a_statement_still_counts_bad_samples_that_went(archive: Archive) -> None:
+    bad = snapshot("12:08:03", sample(A, 9, 18), sample(B, -1, 0), sample(C, "x", 0))
+    archive.line.serve([*worked_example(), bad, *NEXT_DAY])
+    archive.settled.settle()
+    before = archive.settled.document()["notable"]
+    kinds = {row["kind"] for row in before if row["what"] == "quarantine"}
+    assert len(kinds) == 2
+    archive.archive()
+    archived(archive.line, FIRST_DAY + 1, 4)
+    assert archive.settled.document()["notable"] == before
+
+    assert beside_facts(retain(archive.line))["quarantine"] == 2
+
+    row = {"what": "quarantine", "kind": "dropped since archived", "cases": 2, "bytes": 0}
+    after = archive.settled.document()["notable"]
+    assert [each for each in after if each["what"] == "quarantine"] == [row]
+    assert [each["what"] for each in after] == sorted(
+        (each["what"] for each in after), reverse=True
+    )
+    others = [each for each in before if each["what"] != "quarantine"]
+    assert [each for each in after if each["what"] != "quarantine"] == others
+    assert "dropped since archived" in archive.settled.statement().out

@@ -139,7 +139,7 @@ def read_span(
         if not step.is_balanced
     ]
     pending = settled.pending(connection, settings, made.numbers, objects, now)
-    notable = statements.notable(connection, hours)
+    notable = _with_dropped(statements.notable(connection, hours), archived.values(), light)
     checks = statements.checks(connection, hours)
     active = {row["hour"] for row in collected} | {
         hour.index for hour in hours if any(made.numbers[str(hour)].values())
@@ -224,6 +224,24 @@ def _archived(hours: Iterable[ArchivedHour]) -> list[dict[str, Any]]:
     """Where facts of the span lie, and of how many of its hours."""
     places = Counter(hour.place for hour in hours)
     return [{"place": place, "hours": count} for place, count in sorted(places.items())]
+
+
+def _with_dropped(
+    notable: list[dict[str, Any]],
+    archived: Iterable[ArchivedHour],
+    here: Mapping[int, Mapping[str, Number]],
+) -> list[dict[str, Any]]:
+    """Counts bad samples that went after their hours were archived, too; their reasons went."""
+    dropped = sum(
+        int(read(hour.numbers.get("stored_quarantined", 0)))
+        - int(here[hour.hour].get("stored_quarantined", 0))
+        for hour in archived
+    )
+    if not dropped:
+        return notable
+    row = {"what": "quarantine", "kind": "dropped since archived", "cases": dropped, "quantity": 0}
+    at = sum(each["what"] >= row["what"] for each in notable)  # they go from reset to gap
+    return [*notable[:at], row, *notable[at:]]
 
 
 # --- numbers -----------------------------------------------------------------------------------
