@@ -14,6 +14,11 @@ _QUOTED: Final = re.compile(rf"\\{{0,8}}\"[^\"\n]{{1,64}}\"(?={_SIGN})", re.IGNO
 _MASK: Final = "***"
 
 
+def with_email(text: str) -> bool:
+    """Whether something in the text looks like an email address."""
+    return without_emails(text) != text
+
+
 def without_emails(text: str) -> str:
     """The text with everything that looks like an email address masked."""
     return _WORD.sub(_masked, _QUOTED.sub(_MASK, text))

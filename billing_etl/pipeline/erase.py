@@ -13,7 +13,7 @@ from typing import Any
 from billing_etl.errors import UsageError
 from billing_etl.events import event_id, fact_id
 from billing_etl.hours import Hour
-from billing_etl.masking import without_emails
+from billing_etl.masking import with_email, without_emails
 from billing_etl.pipeline.engine import Engine
 from billing_etl.store import erasures, ratings
 from billing_etl.store.database import Connection
@@ -80,12 +80,21 @@ def erase_account(engine: Engine, account: str, reason: str, erased_by: str | No
         erased_by: who does it; None: the login at the database.
 
     Raises:
-        UsageError: as of ``preview_erasure``, or the reason is empty or names the account.
+        UsageError: as of ``preview_erasure``; the reason is empty or names the account; who does it
+            is a person's email address.
         RetryableError: other runs did not end in time; nothing was changed.
     """
     account_uuid = _uuid(account)
     if not reason.strip() or account_uuid in reason.lower():
         raise UsageError("erase: expected a reason that does not name the account, got another")
+    if erased_by is None:
+        with engine.connect() as connection:
+            erased_by = erasures.login(connection)
+    if not erased_by.strip() or account_uuid in erased_by.lower() or with_email(erased_by):
+        raise UsageError(
+            "erase: expected --by without an email address, such as an office or a staff number, "
+            "got another (or a login of that kind); it is kept for ever"
+        )
     with engine.run("erase") as run, engine.connect() as connection:
         erasures.lock_sources(connection)
         known = _known(connection, account_uuid)

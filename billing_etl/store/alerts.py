@@ -8,6 +8,7 @@ from typing import Any
 
 from psycopg.rows import class_row
 
+from billing_etl.masking import without_emails
 from billing_etl.objectives import RULES, Alert, KnownAlert, Measure, NoticeKind, Told
 from billing_etl.store.database import Connection, sql
 
@@ -131,8 +132,9 @@ def next_notice(connection: Connection, name: str) -> Notice | None:
 
 
 def note_sent(connection: Connection, notice_id: str, error: str | None) -> None:
-    """Notes an attempt; without an error it was taken."""
-    connection.execute(sql("alerts/note_sent").encode(), {"notice_id": notice_id, "error": error})
+    """Notes an attempt; without an error it was taken. Mail servers name who refused it."""
+    masked = None if error is None else without_emails(error)
+    connection.execute(sql("alerts/note_sent").encode(), {"notice_id": notice_id, "error": masked})
 
 
 def open_alerts(connection: Connection) -> list[dict[str, Any]]:

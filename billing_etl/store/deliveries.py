@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, TypeAlias
 from billing_etl.errors import TerminalError
 from billing_etl.events import FactChange
 from billing_etl.hours import Hour
+from billing_etl.masking import without_emails
 from billing_etl.store.database import Connection, one_row, sql, take_lock
 
 BatchKind: TypeAlias = Literal["events", "manifest", "parquet"]
@@ -304,7 +305,8 @@ def mark_delivered(connection: Connection, etags: Mapping[int, str]) -> None:
 def mark_failed(connection: Connection, batch_id: int, error: str) -> None:
     with connection.transaction():
         connection.execute(
-            sql("deliveries/mark_failed").encode(), {"batch_id": batch_id, "error": error}
+            sql("deliveries/mark_failed").encode(),
+            {"batch_id": batch_id, "error": without_emails(error)},
         )
 
 

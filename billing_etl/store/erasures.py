@@ -58,6 +58,12 @@ class SealedObjects(NamedTuple):
     undelivered: int
 
 
+def login(connection: Connection) -> str:
+    """The login at the database."""
+    (name,) = one_row(connection, "select session_user", {})
+    return str(name)
+
+
 def stored_name(connection: Connection) -> Callable[[str], str] | None:
     """Gives what an account is called here by the uuid it is served with; None: just that."""
     rows = connection.execute(sql("erasures/former").encode())
@@ -161,10 +167,10 @@ def record(
     replacement: str,
     first_hour: Hour | None,
     reason: str,
-    erased_by: str | None,
+    erased_by: str,
     run_id: int,
 ) -> None:
-    """Gives the account another uuid, and records that; who: None is the login."""
+    """Gives the account another uuid, and records that."""
     connection.execute(
         sql("erasures/record").encode(),
         {

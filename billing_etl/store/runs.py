@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from psycopg.types.json import Jsonb
 
 from billing_etl.errors import BillingError
+from billing_etl.masking import without_emails
 from billing_etl.store.database import Connection, commit_unflushed, one_row
 
 Connect: TypeAlias = Callable[[], AbstractContextManager[Connection]]
@@ -49,7 +50,10 @@ def recorded_run(
 
 
 def _finish(connect: Connect, run: Run, status: str, error: str | None) -> None:
-    """Never changes the outcome: what the run has committed stands, whatever its record says."""
+    """Never changes the outcome: what the run has committed stands, whatever its record says.
+
+    Errors may quote what was served: email addresses are masked in them, also among the counts.
+    """
     try:
         with connect() as connection:
             connection.execute(
@@ -57,11 +61,19 @@ def _finish(connect: Connect, run: Run, status: str, error: str | None) -> None:
                 " error = %(error)s, counts = %(counts)s where run_id = %(run_id)s",
                 {
                     "status": status,
-                    "error": error,
-                    "counts": Jsonb(run.counts),
+                    "error": None if error is None else without_emails(error),
+                    "counts": Jsonb(_masked(run.counts)),
                     "run_id": run.run_id,
                 },
             )
             commit_unflushed(connection)
     except BillingError as unrecorded:
         _log.warning("run %d: its end (%s) is not recorded: %s", run.run_id, status, unrecorded)
+
+
+def _masked(counts: Any) -> Any:
+    if isinstance(counts, str):
+        return without_emails(counts)
+    if isinstance(counts, dict):
+        return {name: _masked(value) for name, value in counts.items()}
+    return [_masked(value) for value in counts] if isinstance(counts, list) else counts

@@ -12,6 +12,7 @@ import psycopg
 from billing_etl.counters import NodeKey, SeriesNames
 from billing_etl.errors import MismatchError
 from billing_etl.hours import Hour
+from billing_etl.masking import without_emails
 from billing_etl.records import Int64Array
 from billing_etl.settings import Source
 from billing_etl.store.columns import Numbers, Rows, fetch_rows
@@ -325,5 +326,10 @@ def note_failure(
     """Keeps the last error of a source, and that the hour is open."""
     connection.execute(
         sql("collect/note_failure").encode(),
-        {"source_id": source_id, "hour": hour.index, "run_id": run_id, "error": error},
+        {
+            "source_id": source_id,
+            "hour": hour.index,
+            "run_id": run_id,
+            "error": without_emails(error),
+        },
     )

@@ -3,10 +3,11 @@
 import json
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 import pytest
-from database_logins import address, grant
+from database_logins import PASSWORD, address, grant
 from pipeline.harness import (
     DAY,
     HISTORY,
@@ -24,6 +25,7 @@ from pipeline.harness import (
 from psycopg import sql
 
 from billing_etl.local.object_store import EmbeddedObjectStore
+from billing_etl.local.postgres import EmbeddedPostgres
 from billing_etl.store import roles
 
 HOURS = ("--from", f"{DAY}T11", "--to", f"{DAY}T14")
@@ -306,6 +308,45 @@ def test_who_when_and_why_are_on_record_without_the_identifiers(site: Site) -> N
     assert site.line.rows(
         "select command, status from billing_core.runs where run_id = %s", run_id
     ) == [("erase", "success")]
+
+
+@pytest.mark.parametrize("who", ["clerk@example.com", "clerk (clerk@example.com)", f"of {A}", " "])
+def test_who_erases_is_no_address_of_a_person(site: Site, who: str) -> None:
+    site.settle()
+    before = row_versions(site.line, *HISTORY)
+    refused = site.run(*ERASE, "--by", who, code=2)
+    assert "erase: expected --by without an email address" in refused.err
+    assert "clerk" not in refused.err
+    assert row_versions(site.line, *HISTORY) == before
+
+
+def test_a_login_that_is_an_address_has_to_be_named_otherwise(
+    site: Site, postgres_server: EmbeddedPostgres
+) -> None:
+    site.settle()
+    login, name = "clerk@example.com", sql.Identifier("clerk@example.com")
+    with psycopg.connect(postgres_server.url("postgres"), autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("create role {} superuser login password {}").format(name, PASSWORD)
+        )
+        try:
+            url = address(site.line.database_url, quote(login))
+            assert "or a login of that kind" in site.run(*ERASE, code=2, DATABASE_URL=url).err
+            assert site.places(login) == []
+            site.run(*ERASE, "--by", "data protection", DATABASE_URL=url)
+            assert site.places(login) == []
+        finally:
+            connection.execute(sql.SQL("drop role {}").format(name))
+
+
+def test_an_error_that_is_kept_names_no_address(site: Site) -> None:
+    """As of a node that is called like a person."""
+    site.line.sources["jp-1"]["expected_node_id"] = "node-1"
+    environment = site.line.environment()
+    site.line.serve([snapshot("12:00:03", sample(A, 1, 2), node="someone@example.com")])
+    assert command(environment, "collect", *HOURS).code == 1
+    assert site.line.rows("select count(*) > 0 from billing_core.failed_source_hours") == [(True,)]
+    assert site.places("someone@example.com") == []
 
 
 def test_nothing_new_is_kept_under_the_former_uuid(site: Site) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from billing_etl.masking import without_emails
+from billing_etl.masking import with_email, without_emails
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,7 @@ from billing_etl.masking import without_emails
 )
 def test_addresses_are_masked_and_nothing_else(text: str, masked: str) -> None:
     assert without_emails(text) == masked
+    assert with_email(text) is (text != masked)
 
 
 @pytest.mark.parametrize("piece", ["a", "a@", "@", "\\", '"', '"a', "\\u0040", "%40", '\\"'])

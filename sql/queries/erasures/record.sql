@@ -1,5 +1,5 @@
 -- Purpose: gives an account another uuid and records that, in one statement. Grain: account.
--- Parameters: account_key, replacement, first_hour, reason, erased_by (null: the login), run_id.
+-- Parameters: account_key, replacement, first_hour, reason, erased_by, run_id.
 with former as (
     select account_key, sha256(convert_to(account_uuid::text, 'UTF8')) as former_sha256
     from billing_core.accounts where account_key = %(account_key)s
@@ -11,5 +11,5 @@ renamed as (
     where a.account_key = former.account_key
 )
 insert into billing_core.erasures (account_key, former_sha256, first_hour, reason, erased_by, run_id)
-select account_key, former_sha256, %(first_hour)s, %(reason)s, coalesce(%(erased_by)s, session_user), %(run_id)s
+select account_key, former_sha256, %(first_hour)s, %(reason)s, %(erased_by)s, %(run_id)s
 from former
