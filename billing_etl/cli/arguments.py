@@ -6,9 +6,10 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from billing_etl import __version__
-from billing_etl.cli import commands, maintain, quarantine
+from billing_etl.cli import attention, commands, maintain, money, quarantine
 from billing_etl.cli.backfill import run_backfill
 from billing_etl.cli.erase import erase
+from billing_etl.cli.examples import example_of
 from billing_etl.cli.explain import explain
 from billing_etl.cli.statement import statement
 from billing_etl.cli.usage import usage
@@ -41,7 +42,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="billing-etl",
         description="Turns nodes' cumulative counters into money that can be defended. "
-        "Hours are UTC, ranges half-open. Exit: 0 success, 1 the work failed, 2 bad usage.",
+        "Hours are UTC, ranges half-open; `COMMAND --help` has an example. Exit: 0 success, 1 the "
+        "work failed or something differs, 2 bad usage or configuration.",
     )
     parser.add_argument("--version", action="version", version=f"billing-etl {__version__}")
     sub = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -49,9 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     def command(
         name: str, run: object, text: str, *parents: argparse.ArgumentParser
     ) -> argparse.ArgumentParser:
-        added = sub.add_parser(name, help=text, description=text, parents=[shared, *parents])
-        added.set_defaults(run=run)
-        return added
+        return _leaf(sub, name, run, text, shared, *parents)
 
     command("migrate", commands.migrate, "brings the database schema up to date")
     collect = command("collect", commands.collect, "collects source-hours", hours)
@@ -81,26 +81,36 @@ def build_parser() -> argparse.ArgumentParser:
     _add_explain(command("explain", explain, "one account's bill, down to the samples"))
 
     price = _group(sub, "price", "the dated price book")
-    _sub(price, "list", commands.price_list, "every published version", shared)
+    _sub(price, "list", money.price_list, "every published version", shared)
     for name, run, text in (
-        ("preview", commands.price_preview, "what a price file would change; changes nothing"),
-        ("publish", commands.price_publish, "publishes a price file"),
+        ("preview", money.price_preview, "what a price file would change; changes nothing"),
+        ("publish", money.price_publish, "publishes a price file"),
     ):
-        _sub(price, name, run, text, shared).add_argument("file", type=Path, metavar="FILE")
+        _sub(price, name, run, text, shared).add_argument(
+            "file", type=Path, metavar="FILE", help="JSON; its form is in docs/prices.md"
+        )
 
-    credit = command("credit", commands.credit, "appends a credit to the ledger")
+    credit = command("credit", money.credit, "appends a credit to the ledger")
     credit.add_argument("--account", required=True, metavar="U", help="account uuid")
-    credit.add_argument("--amount", required=True, type=_decimal, metavar="D")
-    credit.add_argument("--reason", required=True, metavar="T")
+    credit.add_argument(
+        "--amount", required=True, type=_decimal, metavar="D", help="an exact decimal above 0"
+    )
+    credit.add_argument(
+        "--reason", required=True, metavar="T", help="why; it names no account and stays for ever"
+    )
     _add_preview(credit)
-    close = command("close", commands.close, "closes a billing period")
-    close.add_argument("--period", required=True, metavar="YYYY-MM")
+    close = command("close", money.close, "closes a billing period")
+    close.add_argument(
+        "--period", required=True, metavar="YYYY-MM", help="the billing period that starts in it"
+    )
     _add_preview(close)
 
     erasing = command("erase", erase, "erases a person's identifiers; amounts and bytes stay")
     erasing.add_argument("--account", required=True, metavar="U", help="account uuid")
     erasing.add_argument("--reason", metavar="T", help="why; needed unless it is a preview")
-    erasing.add_argument("--by", metavar="WHO", help="who does it; else the database login")
+    erasing.add_argument(
+        "--by", metavar="WHO", help="who does it, no email address; else the database login"
+    )
     erasing.add_argument("--yes", action="store_true", help="do not ask")
     _add_preview(erasing)
 
@@ -110,23 +120,30 @@ def build_parser() -> argparse.ArgumentParser:
     replaying.add_argument("--source", metavar="ID", help="only of this source")
     _add_preview(replaying)
     findings = _group(sub, "findings", "what a person should know")
-    _sub(findings, "list", commands.findings_list, "open findings", shared).add_argument(
+    _sub(findings, "list", attention.findings_list, "open findings", shared).add_argument(
         "--all", action="store_true", help="closed ones too"
     )
-    closing = _sub(findings, "close", commands.findings_close, "closes a finding", shared)
-    closing.add_argument("finding_id", type=int, metavar="ID")
-    closing.add_argument("--reason", required=True, metavar="T")
+    closing = _sub(findings, "close", attention.findings_close, "closes a finding", shared)
+    closing.add_argument("finding_id", type=int, metavar="ID", help="as `findings list` shows it")
+    closing.add_argument("--reason", required=True, metavar="T", help="why it is settled")
 
-    command("status", commands.status, "sources, checkpoints, lag, backlog, open findings")
+    command("status", attention.status, "sources, checkpoints, lag, backlog, open findings")
     command(
-        "alerts", commands.alerts, "what is wrong, since when, and what to do; 1 when something is"
+        "alerts", attention.alerts, "what is wrong, since when, and what to do; exit code 1 if any"
     )
     command("serve", commands.serve, "the HTTP interface alone, on LISTEN_ADDR")
     exporter = command("exporter", commands.exporter, "a development exporter")
-    exporter.add_argument("--store", required=True, type=Path, metavar="FILE")
-    exporter.add_argument("--listen", required=True, metavar="HOST:PORT")
+    exporter.add_argument(
+        "--store", required=True, type=Path, metavar="FILE", help="a JSON array of snapshots"
+    )
+    exporter.add_argument(
+        "--listen", required=True, metavar="HOST:PORT", help="where it listens; port 0: a free one"
+    )
     exporter.add_argument("--token", metavar="T", help="else the variable EXPORTER_TOKEN")
-    exporter.add_argument("--flavour", choices=("nanosecond", "minute"), default="nanosecond")
+    exporter.add_argument(
+        "--flavour", choices=("nanosecond", "minute"), default="nanosecond",
+        help="which of the two builds it behaves like; nanosecond",
+    )  # fmt: skip
     return parser
 
 
@@ -215,7 +232,25 @@ def _sub(
     text: str,
     shared: argparse.ArgumentParser,
 ) -> argparse.ArgumentParser:
-    added = group.add_parser(name, help=text, description=text, parents=[shared])
+    return _leaf(group, name, run, text, shared)
+
+
+def _leaf(
+    group: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    run: object,
+    text: str,
+    *parents: argparse.ArgumentParser,
+) -> argparse.ArgumentParser:
+    """A command that does something; its help ends with an example, in one line as it is typed."""
+    added = group.add_parser(
+        name,
+        help=text,
+        description=text,
+        parents=parents,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    added.epilog = example_of(added.prog)
     added.set_defaults(run=run)
     return added
 

@@ -1,17 +1,14 @@
-"""What each command does: settings, one pipeline call, its result printed."""
+"""The steps as commands: settings, one pipeline call, its result printed."""
 
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any, Final
 
 from billing_etl.cli.output import Output
 from billing_etl.errors import BillingError, UsageError
 from billing_etl.hours import HourRange
-from billing_etl.pipeline import accounts, attention, prices
-from billing_etl.pipeline.alerts import alerts_now
 from billing_etl.pipeline.collect import CollectSummary, collect_hours, refuse_archived
 from billing_etl.pipeline.deliver import deliver_hours
 from billing_etl.pipeline.engine import Engine
@@ -32,13 +29,6 @@ _HOURS_OF_A_DAY: Final = 24
 _HOURS_OF_A_YEAR: Final = 366 * 24
 _DELIVER_COLUMNS: Final = (
     "hour", "event_type", "outcome", "batches", "events", "bytes", "pending", "reason",
-)  # fmt: skip
-
-_CHANGE_COLUMNS: Final = ("account_uuid", "amount", "balance_before", "balance_after")
-_MOST_SHOWN: Final = 20
-_HEALTH_COLUMNS: Final = (
-    "event_type", "state", "delivered", "failed_objects", "backlog", "oldest_undelivered",
-    "last_success",
 )  # fmt: skip
 
 
@@ -102,6 +92,7 @@ def _note_oldest_served(engine: Engine, sources: Sequence[Source], summary: Coll
 
 
 def report_failures(summary: CollectSummary, output: Output) -> int:
+    """A line for each source-hour that failed; gives the exit code."""
     for _, _, error in summary.failures:
         output.error(error)
     return 1 if summary.failures else 0
@@ -185,153 +176,6 @@ def pipeline(arguments: Arguments, env: Environment, output: Output) -> int:
         output.table({}, "Delivered", _DELIVER_COLUMNS, delivered)
         _show_checks(reconciled, output, {})
     return failed or (0 if reconciled.clean else 1)
-
-
-# --- money -----------------------------------------------------------------------------------
-
-
-def price_list(arguments: Arguments, env: Environment, output: Output) -> int:
-    versions = prices.list_prices(engine_of(env))
-    columns = (
-        "price_version",
-        "scope",
-        "scope_key",
-        "from",
-        "price_per_byte",
-        "included_quota_bytes",
-    )
-    output.table({"versions": versions}, "Price book", columns, versions)
-    return 0
-
-
-def price_preview(arguments: Arguments, env: Environment, output: Output) -> int:
-    change = prices.preview_prices(engine_of(env), prices.read_price_file(arguments.file))
-    return _show_price_change(change, "Would change", output)
-
-
-def price_publish(arguments: Arguments, env: Environment, output: Output) -> int:
-    change = prices.publish_prices(engine_of(env), prices.read_price_file(arguments.file))
-    return _show_price_change(change, "Published: changes", output)
-
-
-def _show_price_change(change: prices.PriceChange, title: str, output: Output) -> int:
-    document = change.as_dict()
-    if output.as_json:
-        output.result(document, "")
-        return 0
-    before, after = (
-        sum((Decimal(each[f"arrears_{when}"]) for each in document["accounts"]), Decimal(0))
-        for when in ("before", "after")
-    )
-    output.text(
-        f"{title} accounts: {len(document['accounts'])}, their arrears from {before:f} to {after:f}"
-    )
-    output.plain_table(
-        "Accounts, the largest first", _CHANGE_COLUMNS, document["accounts"], _CHANGE_COLUMNS[1:]
-    )
-    return 0
-
-
-def credit(arguments: Arguments, env: Environment, output: Output) -> int:
-    title, act = (
-        ("Would credit, nothing is kept", accounts.preview_credit)
-        if arguments.preview
-        else ("Credited", accounts.add_credit)
-    )
-    row = act(engine_of(env), arguments.account, arguments.amount, arguments.reason).as_dict()
-    if output.as_json:
-        output.result(row, "")
-        return 0
-    output.table({}, title, ("what", "value"), _pairs(row))
-    return 0
-
-
-def _pairs(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One line per value, for a document that is too wide for a terminal."""
-    return [
-        {"what": name.replace("_", " "), "value": value}
-        for name, value in document.items()
-        if value is not None
-    ]
-
-
-def close(arguments: Arguments, env: Environment, output: Output) -> int:
-    if not arguments.preview:
-        closing = accounts.close_period(engine_of(env), arguments.period)
-        output.result(
-            closing.as_dict(),
-            f"closed {arguments.period}; later differences post in the next open period",
-        )
-        return 0
-    closing = accounts.preview_close(engine_of(env), arguments.period)
-    document, rows = closing.as_dict(), closing.accounts_as_dicts()
-    if output.as_json:
-        output.result(document | {"preview": True, "account_sums": rows}, "")
-        return 0
-    output.table({}, "Would close, nothing is kept", ("what", "value"), _pairs(document))
-    columns = ("account_uuid", "charges", "credits", "balance_after")
-    output.plain_table("Accounts, the largest", columns, rows[:_MOST_SHOWN], columns[1:])
-    output.text("Closing posts nothing and moves no balance; --json lists every account.")
-    return 0
-
-
-# --- what needs a person ---------------------------------------------------------------------
-
-
-def findings_list(arguments: Arguments, env: Environment, output: Output) -> int:
-    rows = attention.findings(engine_of(env), include_closed=arguments.all)
-    columns = (
-        "finding_id", "kind", "source_id", "hour", "message", "since", "closed_at", "repair",
-        "repaired_by_run",
-    )  # fmt: skip
-    output.table({"findings": rows}, "Findings", columns, rows)
-    return 0
-
-
-def findings_close(arguments: Arguments, env: Environment, output: Output) -> int:
-    attention.close_finding(engine_of(env), arguments.finding_id, arguments.reason)
-    output.result({"closed": arguments.finding_id}, f"closed finding {arguments.finding_id}")
-    return 0
-
-
-def status(arguments: Arguments, env: Environment, output: Output) -> int:
-    document = attention.status(engine_of(env))
-    if output.as_json:
-        output.result(document, "")
-        return 0
-    columns = ("source_id", "checkpoint", "lag_seconds", "open_hours", "last_succeeded_at")
-    output.table({}, "Sources", columns, document["sources"])
-    for source in document["sources"]:
-        if source["last_error"]:  # one line, whole: it says what to do
-            output.text(f"last error of {source['source_id']}: {source['last_error']}")
-    output.table({}, "Coverage", ("state", "hours"), document["coverage"])
-    output.table({}, "Backlog", ("event_type", "pending", "oldest_hour"), document["backlog"])
-    output.table({}, "Delivery", _HEALTH_COLUMNS, document["delivery"])
-    for row in document["delivery"]:
-        if row["last_error"]:
-            output.text(f"last error of delivering {row['event_type']}: {row['last_error']}")
-    output.table({}, "Open findings", ("kind", "count", "oldest"), document["open_findings"])
-    _show_alerts(document["alerts"], output)
-    return 0
-
-
-def alerts(arguments: Arguments, env: Environment, output: Output) -> int:
-    """Ends with 1 when something is wrong, so that cron or a probe may ask."""
-    found = alerts_now(engine_of(env))
-    if output.as_json:
-        output.result({"alerts": found}, "")
-    else:
-        _show_alerts(found, output)
-    return 1 if found else 0
-
-
-def _show_alerts(found: Sequence[Mapping[str, Any]], output: Output) -> None:
-    """Each alert as a few lines: a table would cut what to do into columns of one word."""
-    output.text(f"Alerts: {len(found) or 'none'}")
-    for alert in found:
-        output.text(f"  {alert['rule']}: {alert['what']}")
-        output.text(f"    since {alert['since']:%Y-%m-%d %H:%MZ}")
-        output.text(f"    what to do: {alert['remedy']}")
 
 
 def serve(arguments: Arguments, env: Environment, output: Output) -> int:

@@ -14,6 +14,7 @@ import psycopg
 
 from billing_etl.errors import UsageError
 from billing_etl.hours import END_OF_MINUTES, NS_PER_MINUTE, minute_start, parse_instant_ns
+from billing_etl.masking import with_email
 from billing_etl.pipeline.accounts import PREVIEW, change_as_dict
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.rate import RateResult, rate_in
@@ -76,15 +77,35 @@ class PriceFile:
 
 @dataclass(frozen=True, slots=True)
 class PriceChange:
-    """What publishing changed, or would change, of each account that it concerns."""
+    """What publishing changed, or would change, of each account that it concerns.
+
+    Attributes:
+        published: what to show for each version, member and region.
+        versions: as they are in the book; what a file leaves out of them is decided there.
+        kept_quotas: names of those that go on with the quota of the version before them.
+    """
 
     published: list[str]
+    versions: list[Version]
+    kept_quotas: set[str]
     rating: RateResult
     accounts: list[AccountChange]
 
     def as_dict(self) -> dict[str, Any]:
         return {
             "published": self.published,
+            "versions": [
+                {
+                    "price_version": version.price_version,
+                    "scope": version.scope,
+                    "scope_key": version.scope_key,
+                    "from": _instant(version.from_minute),
+                    "price_per_byte": f"{version.price_per_unit:f}",
+                    "included_quota_bytes": version.included_quota,
+                    "quota_as_before": version.price_version in self.kept_quotas,
+                }
+                for version in self.versions
+            ],
             "rating": self.rating.as_dict(),
             "accounts": [change_as_dict(change) for change in self.accounts],
         }
@@ -104,7 +125,11 @@ def read_price_file(path: Path) -> PriceFile:
     return PriceFile(
         versions=[_version(path, entry) for entry in parsed.versions],
         plan_members=[
-            PlanMember(_uuid(where, entry.account_uuid), entry.plan, _minute(path, entry.from_))
+            PlanMember(
+                _uuid(where, entry.account_uuid),
+                _name(where, "plan", entry.plan),
+                _minute(path, entry.from_),
+            )
             for entry in parsed.plan_members
         ],
         source_regions=[
@@ -130,6 +155,9 @@ def _version(path: Path, entry: _Version) -> Version:
         )
     if not 0 < len(entry.price_version.encode()) <= _LONGEST_NAME:
         raise UsageError(f"{where}: expected a price_version of 1 to {_LONGEST_NAME} bytes")
+    _name(where, "price_version", entry.price_version)
+    if entry.scope == "plan":
+        _name(where, "scope_key", entry.scope_key)
     if entry.included_quota_bytes is not None and not 0 <= entry.included_quota_bytes < 2**63:
         raise UsageError(
             f"{where}: expected included_quota_bytes from 0 to 2^63-1, "
@@ -155,6 +183,13 @@ def _version(path: Path, entry: _Version) -> Version:
         peak_time_zone=peak.time_zone,
         peak_hours=sorted(set(peak.hours)),
     )
+
+
+def _name(where: str, key: str, text: str) -> str:
+    """A name that is kept for ever, so of no person."""
+    if with_email(text):
+        raise UsageError(f"{where}: expected a {key} without an email address, got one with it")
+    return text
 
 
 def _uuid(where: str, text: str) -> str:
@@ -211,7 +246,8 @@ def _publishing(
         accounts = [member.account_uuid for member in file.plan_members]
         register_accounts(connection, accounts, engine.settings.initial_balance)
         try:
-            published = prices.publish(connection, file.versions, run_id)
+            versions = prices.publish(connection, file.versions, run_id)
+            published = [version.price_version for version in file.versions]
             published += prices.add_plan_members(connection, file.plan_members, run_id)
         except psycopg.errors.UniqueViolation as error:
             detail = (error.diag.message_detail or "").rstrip(".")
@@ -229,7 +265,17 @@ def _publishing(
             ratings.anchor_day(connection, engine.settings),
         )
         rating = rate_in(connection, engine, picked, "prices changed", run_id)
-        yield connection, PriceChange(published, rating, ledger.changes_of_run(connection, run_id))
+        unnamed = {each.price_version for each in file.versions if each.included_quota is None}
+        kept = {each.price_version for each in versions if each.included_quota is not None}
+        accounts_changed = ledger.changes_of_run(connection, run_id)
+        yield (
+            connection,
+            PriceChange(published, versions, unnamed & kept, rating, accounts_changed),
+        )
+
+
+def _instant(minute: int) -> str:
+    return minute_start(minute).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def list_prices(engine: Engine) -> list[dict[str, Any]]:
@@ -240,7 +286,7 @@ def list_prices(engine: Engine) -> list[dict[str, Any]]:
                 "price_version": version.price_version,
                 "scope": version.scope,
                 "scope_key": version.scope_key,
-                "from": minute_start(version.from_minute).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "from": _instant(version.from_minute),
                 "price_per_byte": f"{version.price_per_unit:f}",
                 "included_quota_bytes": version.included_quota,
                 "region_multipliers": {k: f"{v:f}" for k, v in version.region_multipliers.items()},

@@ -1,7 +1,7 @@
 """Publishing into the price book; what lies after a new date is rated again (R2)."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 
 from psycopg.types.json import Jsonb
@@ -50,11 +50,16 @@ class SourceRegion:
     from_minute: int
 
 
-def publish(connection: Connection, versions: Sequence[Version], run_id: int) -> list[str]:
-    """Adds versions; gives their names."""
-    for version in versions:
-        connection.execute(
-            sql("price/publish").encode(),
+def publish(connection: Connection, versions: Sequence[Version], run_id: int) -> list[Version]:
+    """Adds versions, the oldest first; gives them with the quotas that they have.
+
+    A default that names no quota goes on with that of the default before it (R3).
+    """
+    published = []
+    for version in sorted(versions, key=lambda each: each.from_minute):
+        (included_quota,) = one_row(
+            connection,
+            sql("price/publish"),
             asdict(version)
             | {
                 "meter_id": TRAFFIC_METER_ID,
@@ -63,7 +68,8 @@ def publish(connection: Connection, versions: Sequence[Version], run_id: int) ->
                 "run_id": run_id,
             },
         )
-    return [version.price_version for version in versions]
+        published.append(replace(version, included_quota=included_quota))
+    return published
 
 
 def add_plan_members(

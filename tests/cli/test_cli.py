@@ -568,6 +568,8 @@ def test_prices_are_previewed_published_and_listed(served: Line) -> None:
     publish = run(served, "price", "publish", path, "--json").document
 
     assert preview == publish
+    (published,) = publish["versions"]
+    assert (published["included_quota_bytes"], published["quota_as_before"]) == (100, False)
     (account,) = publish["accounts"]
     assert (account["account_uuid"], account["amount"]) == (A, "10")
     assert (account["balance_before"], account["balance_after"]) == ("-140", "-150")
@@ -580,6 +582,27 @@ def test_prices_are_previewed_published_and_listed(served: Line) -> None:
 def versions(line: Line) -> list[dict[str, Any]]:
     listed: list[dict[str, Any]] = run(line, "price", "list", "--json").document["versions"]
     return listed
+
+
+def test_a_preview_says_in_words_which_quota_there_will_be(served: Line) -> None:
+    assert run(served, "pipeline", *HOUR_12).code == 0
+    may = {"from": "2026-05-01T00:00:00Z", "price_per_byte": "3"}
+    path = served.price_file(
+        versions=[
+            {"price_version": "kept"} | may,
+            {"price_version": "gold", "scope": "plan", "scope_key": "gold"} | may,
+            may | {"price_version": "none", "included_quota_bytes": 0, "from": f"{DAY}T13:00:00Z"},
+        ]
+    )
+
+    lines = run(served, "price", "preview", str(path)).out.splitlines()
+
+    assert lines[:3] == [
+        "none: default, from 2026-04-08T13:00:00Z, 3 per byte, 0 bytes included",
+        "kept: default, from 2026-05-01T00:00:00Z, 3 per byte, 0 bytes included, as before",
+        "gold: plan gold, from 2026-05-01T00:00:00Z, 3 per byte, bytes included as the next wider "
+        "scope has it",
+    ]
 
 
 def test_a_credit_may_open_an_account(line: Line) -> None:

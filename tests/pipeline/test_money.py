@@ -489,6 +489,44 @@ def test_r3_the_quota_in_force_at_the_first_minute_of_the_period_counts(line: Li
     assert [rating[1] for rating in ratings(line)] == [30]
 
 
+def test_r3_a_default_without_a_quota_goes_on_with_that_of_the_one_before(line: Line) -> None:
+    """From the next period on the quota would be 0 else, which no preview of money shows."""
+    served = [
+        *steps(80), snapshot("2026-05-01T00:00:03Z", sample(A, 160, 0)),
+        snapshot("2026-06-01T00:00:03Z", sample(A, 240, 0)),
+    ]  # fmt: skip
+    billed(line, *served, hours=("12", "2026-05-01T00", "2026-06-01T00"))
+    line.rate("2026-05-01T00", "2026-06-01T01")
+    assert [rating[1] for rating in ratings(line)] == [80, 80, 80]
+
+    file = read_price_file(
+        line.price_file(
+            versions=[
+                version("less", "3", included_quota_bytes=30, **{"from": "2026-05-15T00:00:00Z"}),
+                version("later", "3", **{"from": "2026-05-16T00:00:00Z"}),  # of the same file
+                version("dearer", "3", **{"from": "2026-04-20T00:00:00Z"}),
+                version("gold", "1", scope="plan", scope_key="gold"),
+            ]
+        )
+    )
+    preview = preview_prices(line.engine, file).as_dict()
+    published = publish_prices(line.engine, file).as_dict()
+
+    assert preview == published
+    assert published["published"] == ["less", "later", "dearer", "gold"]
+    shown = ("price_version", "included_quota_bytes", "quota_as_before")
+    assert [tuple(row[name] for name in shown) for row in published["versions"]] == [
+        ("gold", None, False), ("dearer", 100, True), ("less", 30, False), ("later", 30, True),
+    ]  # fmt: skip
+    assert [rating[1] for rating in ratings(line)] == [80, 80, 30]
+
+    # It is part of what was published: an earlier one that comes later does not change it.
+    line.publish(
+        versions=[version("april", "3", included_quota_bytes=5, **{"from": since("00:00")})]
+    )
+    assert [rating[1] for rating in ratings(line)] == [80, 80, 30]
+
+
 def test_r3_each_period_has_a_quota_of_its_own(line: Line) -> None:
     line.settings["billing_period_anchor_day"] = 9
     line.serve(
@@ -855,6 +893,14 @@ def snapshot_of(one: JSON, other: JSON) -> JSON:
         pytest.param({"versions": [version("v", "NaN")]}, id="not a number"),
         pytest.param({"versions": [version("v", "abc")]}, id="text"),
         pytest.param({"versions": [version("v", "1", scope="plan")]}, id="plan without a name"),
+        pytest.param({"versions": [version("of a@example.org", "1")]}, id="a person's version"),
+        pytest.param(
+            {"versions": [version("v", "1", scope="plan", scope_key="a@example.org")]},
+            id="a person's plan",
+        ),
+        pytest.param(
+            {"plan_members": [{"account_uuid": A, "plan": "a@example.org"}]}, id="member of that"
+        ),
         pytest.param(
             {"versions": [version("v", "1", scope="account", scope_key="bob")]},
             id="account that is no uuid",
