@@ -190,12 +190,12 @@ def test_a_template_that_would_mix_hours_or_batches_is_refused(template: str, fa
     )
 
 
-def test_a_template_may_use_every_field() -> None:
+def test_a_template_may_use_every_field_and_text_between_them() -> None:
     directory = "{event_type}/{year}/{month}/{day}/{hour}"
-    keys = ObjectKeys("", directory + "/{tenant}/{minute}/{hour}-{batch}-{uuid}.jsonl")
+    keys = ObjectKeys("", directory + "/{tenant}/{minute}/X-{hour}-{batch}-{uuid}.jsonl")
     batch = replace(BATCH, tenant="3f2b")
     assert keys.batch("traffic_bytes", HOUR, 1, 1, batch).startswith(
-        "traffic_bytes/2026/04/08/12/3f2b/07/12-001-00001-"
+        "traffic_bytes/2026/04/08/12/3f2b/07/X-12-001-00001-"
     )
     assert keys.directory("traffic_bytes", HOUR) == "traffic_bytes/2026/04/08/12/"
 

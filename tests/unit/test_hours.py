@@ -1,5 +1,6 @@
 """UTC clocks as integers: hours, minutes and nanoseconds since 1970 (C1)."""
 
+import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -221,6 +222,31 @@ def test_the_running_hour_has_begun_and_the_next_has_not(now: str, latest: str) 
         f"hours: expected hours that have begun, so an end of at most {latest}, got "
         f"[2026-04-08T12, {end.next}); it is {clock.astimezone(UTC):%Y-%m-%dT%H:%MZ} here"
     )
+
+
+def test_hours_that_begin_soon_are_taken_where_that_is_allowed() -> None:
+    clock = datetime(2026, 4, 8, 12, 30, tzinfo=UTC)
+    day = HourRange(NOON, Hour(NOON.index + 25))
+
+    assert day.begun(clock, within_hours=24) is day
+    with pytest.raises(UsageError) as caught:
+        HourRange(NOON, day.end.next).begun(clock, within_hours=24)
+
+    assert str(caught.value) == (
+        "hours: expected hours that have begun or do within 24 hours, so an end of at most "
+        "2026-04-09T13, got [2026-04-08T12, 2026-04-09T14); it is 2026-04-08T12:30Z here"
+    )
+
+
+def test_the_time_of_a_refusal_is_utc_wherever_the_machine_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as away:
+        away.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        with pytest.raises(UsageError, match="it is 2026-04-08T12:30Z here"):
+            HourRange(NOON, Hour(NOON.index + 2)).begun(datetime(2026, 4, 8, 12, 30, tzinfo=UTC))
+    time.tzset()
 
 
 @pytest.mark.parametrize(
