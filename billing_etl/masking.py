@@ -1,4 +1,4 @@
-"""Texts without what looks like an email address: for logs, errors, records and quarantine."""
+"""What in a text names a person: email addresses are masked, account uuids are found."""
 
 import re
 from typing import Final
@@ -12,6 +12,9 @@ _WORD: Final = re.compile(r"(?:[^\s\"'<>,;:=\\]|\\{1,8}u[0-9a-f]{4})+", re.IGNOR
 # The part before the sign may be in quotes, and hold anything then.
 _QUOTED: Final = re.compile(rf"\\{{0,8}}\"[^\"\n]{{1,64}}\"(?={_SIGN})", re.IGNORECASE)
 _MASK: Final = "***"
+
+# An account, with or without its hyphens.
+UUID_IN_TEXT: Final = re.compile(r"[0-9a-fA-F]{8}(?:-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}")
 
 
 def with_email(text: str) -> bool:

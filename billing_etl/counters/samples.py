@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from billing_etl.counters.series import NodeKey, SeriesNames, SeriesTable
 from billing_etl.hours import NS_PER_MINUTE, format_instant_ns
+from billing_etl.masking import UUID_IN_TEXT
 from billing_etl.records import BadSample, BoolArray, Int64Array, Snapshot
 
 HASH_BYTES: Final = 16
@@ -23,7 +24,6 @@ BLOCK_SAMPLES = 100_000
 _FIRST_BLOCK_SHARE: Final = 5
 _NO_MINUTE: Final = 2**31 - 1
 # In the text of a bad sample, with or without its hyphens.
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}")
 _IDENTITY: Final = np.dtype([("high", ">u8"), ("low", ">u8")])
 
 
@@ -473,7 +473,7 @@ class SampleCollector:
         return placed._replace(
             sample=replace(
                 sample,
-                raw_text=_UUID.sub(self._renamed, sample.raw_text),
+                raw_text=UUID_IN_TEXT.sub(self._renamed, sample.raw_text),
                 account_uuid=sample.account_uuid and self._stored_name(sample.account_uuid),
             )
         )

@@ -1,6 +1,5 @@
 """Credits, and closing billing periods (R6, R7), each with what it would do before it does it."""
 
-import re
 import uuid
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -11,14 +10,12 @@ import psycopg
 
 from billing_etl.errors import BillingError, RetryableError, TerminalError, UsageError
 from billing_etl.hours import Hour, parse_date
-from billing_etl.masking import without_emails
+from billing_etl.masking import UUID_IN_TEXT, without_emails
 from billing_etl.pipeline.engine import Engine
 from billing_etl.rating import is_exact, period_of
 from billing_etl.store import ledger, ratings
 from billing_etl.store.database import Connection
 from billing_etl.store.ledger import AccountChange, PeriodSum
-
-_UUID: Final = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
 
 # The run of what is undone again: no run record has this number.
 PREVIEW: Final = 0
@@ -157,7 +154,7 @@ def _checked(account: str, amount: Decimal, reason: str) -> str:
         raise UsageError(
             f"credit: expected an amount above 0, from 1e-40 to 1e40, got {str(amount)[:60]}"
         )
-    if not reason.strip() or _UUID.search(reason):
+    if not reason.strip() or UUID_IN_TEXT.search(reason):
         # The ledger is never changed: what is written there could not be erased.
         raise UsageError("credit: expected a reason that names no account, got another")
     return account_uuid

@@ -74,6 +74,7 @@ def preview_replay(
     """
     ids = {source.source_id for source in sources}
     wanted = [each for each in _quarantined_hours(engine) if each[0] in ids]
+    # Where nothing waits, nothing is tried, whatever the hour.
     hours = [hour for _, hour in wanted] or [Hour.of(datetime.now(UTC))]
     span = HourRange(min(hours), max(hours).next)
     return rehearse(engine, sources, span, only=set(wanted), hold_seconds=hold_seconds)

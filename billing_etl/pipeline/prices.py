@@ -18,7 +18,7 @@ from billing_etl.masking import with_email
 from billing_etl.pipeline.accounts import PREVIEW, change_as_dict
 from billing_etl.pipeline.engine import Engine
 from billing_etl.pipeline.rate import RateResult, rate_in
-from billing_etl.rating import is_exact
+from billing_etl.rating import PriceVersion, is_exact
 from billing_etl.store import ledger, prices, ratings
 from billing_etl.store.database import Connection
 from billing_etl.store.ledger import AccountChange
@@ -95,15 +95,7 @@ class PriceChange:
         return {
             "published": self.published,
             "versions": [
-                {
-                    "price_version": version.price_version,
-                    "scope": version.scope,
-                    "scope_key": version.scope_key,
-                    "from": _instant(version.from_minute),
-                    "price_per_byte": f"{version.price_per_unit:f}",
-                    "included_quota_bytes": version.included_quota,
-                    "quota_as_before": version.price_version in self.kept_quotas,
-                }
+                _as_dict(version) | {"quota_as_before": version.price_version in self.kept_quotas}
                 for version in self.versions
             ],
             "rating": self.rating.as_dict(),
@@ -278,17 +270,24 @@ def _instant(minute: int) -> str:
     return minute_start(minute).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _as_dict(version: Version | PriceVersion) -> dict[str, Any]:
+    """What a version prices, ready for JSON; its multipliers apart."""
+    return {
+        "price_version": version.price_version,
+        "scope": version.scope,
+        "scope_key": version.scope_key,
+        "from": _instant(version.from_minute),
+        "price_per_byte": f"{version.price_per_unit:f}",
+        "included_quota_bytes": version.included_quota,
+    }
+
+
 def list_prices(engine: Engine) -> list[dict[str, Any]]:
     """Every published version, ready for JSON."""
     with engine.connect() as connection:
         return [
-            {
-                "price_version": version.price_version,
-                "scope": version.scope,
-                "scope_key": version.scope_key,
-                "from": _instant(version.from_minute),
-                "price_per_byte": f"{version.price_per_unit:f}",
-                "included_quota_bytes": version.included_quota,
+            _as_dict(version)
+            | {
                 "region_multipliers": {k: f"{v:f}" for k, v in version.region_multipliers.items()},
                 "line_multipliers": {k: f"{v:f}" for k, v in version.line_multipliers.items()},
                 "peak": {
